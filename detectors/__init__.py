@@ -1,0 +1,6 @@
+"""Person detection: ``load_detector("person-s").detect([bgr, ...])`` gives one ``Detections`` a picture."""
+
+from detectors.detections import Detections
+from detectors.load import Detector, load_detector
+
+__all__ = ["Detections", "Detector", "load_detector"]

@@ -1,0 +1,192 @@
+"""The command ``passerby``. Commands import what they need when they run, so that help is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BEGAN = time.perf_counter()
+EXIT_CODES = """Exit codes: 0 all good; 1 finished, but a source failed; 2 usage or configuration; 3 no source could be opened; 4 model invalid; 5 output could not be written; 130/143 ended by a signal, outputs complete so far."""
+
+app = typer.Typer(
+    name="passerby", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Follow people through the video of one or many fixed cameras.", epilog=EXIT_CODES,
+)  # fmt: skip
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def seconds(text: str | None) -> float | None:
+    """``90``, ``1:30`` or ``0:01:30.5`` -> seconds."""
+    if text is None:
+        return None
+    try:
+        value = 0.0
+        for part in text.split(":"):
+            value = value * 60 + float(part)
+        if value < 0:
+            raise ValueError
+        return value
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a time: write seconds or h:mm:ss") from None
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    if version:
+        from importlib import metadata
+
+        print(f"passerby {metadata.version('passerby')}")
+        raise typer.Exit
+
+
+@app.command(epilog=EXIT_CODES)
+def run(
+    videos: Annotated[list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera with a name of your own.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.keep=5 for example.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Shipped name, .onnx file, or what ultralytics opens (yolo11m.pt).")] = None,
+    reid: Annotated[str | None, typer.Option(help="Shipped name or bundle (.onnx); 'none': motion alone.")] = None,
+    detections: Annotated[list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")] = None,
+    every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
+    start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
+    end: Annotated[str | None, typer.Option(help="End here (seconds or h:mm:ss).")] = None,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run into the same folder ended.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Open everything, print the resolved configuration, do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Follow people through video files: tracks, tracklets, contact sheets, annotated video and a page."""
+    from pipeline.cameras import specify
+    from pipeline.config import load_config
+    from pipeline.errors import UsageError
+    from pipeline.job import Request, dry_run, execute
+
+    options = {
+        "detector.model": detector, "reid.model": reid, "reading.every": every, "reading.start": seconds(start), "reading.end": seconds(end),
+        "output.video": False if no_video else None,
+    }  # fmt: skip
+    settings = load_config(config, set_ or (), options)
+    specs = specify(videos or (), camera or (), detections or ())
+    if out is None:
+        raise UsageError("no output folder given: add -o OUT")
+    request = Request(specs, settings, out, resume, BEGAN)
+    if dry:
+        print(json.dumps(dry_run(request), indent=1))
+        return
+    from pipeline.progress import watch_progress
+
+    with watch_progress(shown=sys.stderr.isatty() and not quiet, settings=settings) as watcher:
+        record = execute(request, watcher)
+    report(record, out, as_json, quiet)
+    if record["exit_code"]:
+        raise typer.Exit(record["exit_code"])
+
+
+def report(record: dict[str, Any], out: Path, as_json: bool, quiet: bool) -> None:
+    """Say what came of a run: results on standard output, what went wrong on standard error."""
+    for name, message in record["not_opened"].items():
+        say(f"passerby: {name}: not opened: {message}")
+    for name, camera in record["cameras"].items():
+        for text in [*camera["warnings"], *([camera["error"]] if camera["error"] else [])]:
+            say(f"passerby: {name}: {text}")
+    if as_json:
+        print(json.dumps(record, indent=1))
+    elif not quiet:
+        for name, camera in record["cameras"].items():
+            lost = f", {camera['failed']} lost" if camera["failed"] else ""
+            skipped = f", {camera['skipped']} skipped" if camera["skipped"] else ""
+            print(f"{name}: {camera['tracks']} tracks in {camera['processed']} frames{skipped}{lost}")
+        timing = record["timing"]
+        print(f"{timing['wall_seconds']:.1f} s, {timing['frames_per_second']} frames per second")
+        print(f"page: {out / 'index.html'}")
+    if record["exit_code"] >= 128:
+        say("passerby: stopped by a signal; what is written is complete so far, and --resume goes on from here")
+
+
+@app.command("eval", epilog=EXIT_CODES)
+def evaluate(
+    gt: Annotated[Path, typer.Option("--gt", help="Ground truth in MOTChallenge format.")],
+    tracks: Annotated[Path, typer.Option("--tracks", help="Tracks in MOTChallenge format.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score tracks against ground truth with TrackEval: HOTA, DetA, AssA, IDF1, MOTA, switches, fragments."""
+    from dataclasses import asdict
+
+    from pipeline.evaluation import evaluate as score
+
+    scores = score({tracks.stem: (gt, tracks)})
+    if as_json:
+        print(json.dumps(asdict(scores)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches", "fragments")
+    table.add_row(*(f"{value:.2f}" for value in (scores.hota, scores.det_a, scores.ass_a, scores.idf1, scores.mota)), str(scores.switches), str(scores.fragments))
+    Console().print(table)
+
+
+@app.command(epilog=EXIT_CODES)
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what is installed, which execution providers work, and whether the models load."""
+    from pipeline.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print(json.dumps([check._asdict() for check in checks], indent=1))
+    else:
+        for check in checks:
+            print(f"{ {True: 'ok  ', False: 'FAIL', None: '-   '}[check.good] } {check.name}: {check.found}" + (f"\n       {check.hint}" if check.hint else ""))
+    if any(check.good is False for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=EXIT_CODES)
+def demo(out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = Path("demo")) -> None:
+    """Run on OpenCV's pedestrian clip, which it gets by itself."""
+    from pipeline.demo import obtain_clip
+
+    clip = obtain_clip()
+    run(videos=[str(clip)], out=out)
+    camera = out / clip.stem
+    print(f"video: {camera / 'video.mp4'}\ntracks: {camera / 'tracks.txt'}")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one message on standard error and a documented exit code."""
+    try:
+        app(standalone_mode=True)
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        say(f"passerby: {error}")
+        raise SystemExit(code) from None
+
+
+def exit_code_of(error: Exception) -> int | None:
+    from detectors.session import ModelError
+    from pipeline.errors import MODEL, PasserbyError
+
+    if isinstance(error, PasserbyError):
+        return error.code
+    return MODEL if isinstance(error, ModelError) else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The configuration of a run: frozen models whose defaults live with what they configure, read from YAML and ``--set``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from detectors.load import DetectorSettings
+from pipeline.errors import UsageError
+from reid.embedder import EmbedderSettings
+from tracker.settings import TrackerSettings
+
+
+class Reading(BaseModel):
+    """How sources are read: each ``every``-th frame from ``start`` to ``end`` (seconds); ``rate``: of images, per second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: int = Field(default=1, ge=1)
+    start: float | None = Field(default=None, ge=0)
+    end: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0)
+    ahead: int = Field(default=8, ge=1, le=256)
+
+
+class Output(BaseModel):
+    """What is written: ``video`` or not, its ``quality`` (x264's CRF, less is better), ``trail`` in seconds, crops a sheet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    video: bool = True
+    quality: int = Field(default=26, ge=0, le=51)
+    trail: float = Field(default=2.0, ge=0)
+    sheet_crops: int = Field(default=12, ge=1, le=64)
+
+
+class Config(BaseModel):
+    """Everything that decides a run's result, but its sources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: DetectorSettings = DetectorSettings()
+    reid: EmbedderSettings = EmbedderSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    reading: Reading = Reading()
+    output: Output = Output()
+
+    def as_dict(self) -> dict[str, Any]:
+        return TypeAdapter(Config).dump_python(self, mode="json")
+
+
+def _fields(kind: Any) -> dict[str, Any] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: info.annotation for name, info in kind.model_fields.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return get_type_hints(kind)
+    return None
+
+
+def _leaves(kind: Any, prefix: str = "") -> list[str]:
+    names = []
+    for name, inner in (_fields(kind) or {}).items():
+        names += [f"{prefix}{name}", *_leaves(inner, f"{prefix}{name}.")]
+    return names
+
+
+def _check_keys(values: Mapping[Any, Any], kind: Any, where: str, prefix: str = "") -> None:
+    known = _fields(kind) or {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if key not in known:
+            every = _leaves(Config)
+            near = difflib.get_close_matches(path, every, 1, 0.5) or [name for name in every if name.split(".")[-1] == str(key)]
+            raise UsageError(f"{where}: unknown key {path!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"))
+        if _fields(known[key]) is not None:
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{where}: {path} must be a group of keys ({', '.join(_fields(known[key]) or {})}), not {value!r}")
+            _check_keys(value, known[key], where, f"{path}.")
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = _merge(out[key], value) if isinstance(value, Mapping) and isinstance(out.get(key), Mapping) else value
+    return out
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """``nested("a.b", 1)`` is ``{"a": {"b": 1}}``."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+def _validated(values: Mapping[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":  # a settings class' own words, with the value in them
+            raise UsageError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UsageError(f"{where}: {path}: {first['msg']}, not {first['input']!r}") from None
+
+
+def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Config:
+    """Defaults, then the YAML ``file``, then ``options`` (dotted key -> value, None: not given), then ``sets`` (``key=value``).
+
+    Raises UsageError naming the file or option, the dotted path, and the nearest known key.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"{file}: no such configuration file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file}: not readable ({error})") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark else ""
+            raise UsageError(f"{file}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        if loaded is not None and not isinstance(loaded, Mapping):
+            raise UsageError(f"{file}: a configuration is a group of keys ({', '.join(Config.model_fields)})")
+        values = dict(loaded or {})
+        _check_keys(values, Config, str(file))
+        _validated(values, str(file))
+    for key, value in (options or {}).items():
+        if value is not None:
+            values = _merge(values, nested(key, value))
+    for item in sets:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise UsageError(f"--set {item}: write it as dotted.key=value, --set tracker.keep=5 for example")
+        given = nested(key.strip(), yaml.safe_load(text))
+        _check_keys(given, Config, f"--set {item}")
+        _validated(given, f"--set {item}")
+        values = _merge(values, given)
+    return _validated(values, "configuration")

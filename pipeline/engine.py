@@ -1,0 +1,210 @@
+"""The file engine: several cameras in step through detector, tracker and sinks.
+
+source -> frame -> detect (one batch over the cameras) -> associate, embedding what decides -> tracks -> sinks
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from detectors import Detections, Detector
+from pipeline.cameras import Camera
+from pipeline.config import Config
+from pipeline.errors import OutputError, PasserbyError
+from pipeline.journal import Journal, Step
+from pipeline.mot import write_frame
+from pipeline.page import Card
+from pipeline.prefetch import Prefetch
+from pipeline.sheets import write_sheet
+from pipeline.sources import Frame, Progress, Selection
+from pipeline.table import TrackletTable
+from pipeline.tracklets import Collector, Tracklet
+from pipeline.video import VideoWriter
+from reid import Embedder
+from tracker import DeepSort, Tracks
+
+
+class Stopwatch:
+    """Seconds of the main thread by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - began
+
+
+@dataclass
+class CameraResult:
+    """What came of one camera: its counts, how many tracks, and the cards of its tracklets for the page."""
+
+    camera: Camera
+    tracks: int = 0
+    embedded: int = 0
+    offered: int = 0
+    last_time: float = 0.0
+    cards: list[Card] = field(default_factory=list)
+
+    @property
+    def progress(self) -> Progress:
+        return self.camera.source.progress
+
+
+class _CameraRun:
+    """One camera on its way through a run: its frames ahead, its tracker, its outputs."""
+
+    def __init__(self, camera: Camera, config: Config, out: Path) -> None:
+        self.camera, self.config = camera, config
+        self.folder, self.people = out / camera.name, out / "people"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.result = CameraResult(camera)
+        self.tracker = DeepSort(config.tracker)
+        self.collector = Collector(camera.name, config.output.sheet_crops)
+        self.text: TextIO = (self.folder / "tracks.txt").open("w", encoding="utf-8")
+        source = camera.source
+        self.video = None
+        if config.output.video:
+            self.video = VideoWriter(self.folder / "video.mp4", source.width, source.height, source.rate, config.output)
+        reading = config.reading
+        self.frames = Prefetch(source.read(Selection(reading.every, reading.start, reading.end)), reading.ahead)
+        self.iterator = iter(self.frames)
+
+    def next(self) -> Frame | None:
+        """The next frame; None at the end. A source that breaks ends here, with its error in its progress."""
+        try:
+            return next(self.iterator, None)
+        except PasserbyError as error:
+            self.camera.source.progress.error = str(error)
+        except Exception as error:  # a decoder's surprise must not take the other cameras down
+            self.camera.source.progress.error = f"{self.camera.source.path}: reading failed ({type(error).__name__}: {error})"
+        return None
+
+    def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray], table: TrackletTable) -> None:
+        write_frame(self.text, frame.index + 1, tracks.ids, tracks.boxes, tracks.scores)
+        self.collector.add(frame, tracks, embeddings)
+        self.result.last_time = frame.time
+        if self.video is not None:
+            self.video.write(frame, tracks)
+        for tracklet in self.collector.finish(self.tracker.held):
+            self.keep(tracklet, table)
+
+    def keep(self, tracklet: Tracklet, table: TrackletTable) -> None:
+        table.add(tracklet)
+        sheet = write_sheet(self.people, tracklet)
+        self.result.tracks += 1
+        self.result.cards.append(Card.of(tracklet, sheet))
+
+    def close(self, table: TrackletTable) -> None:
+        """Finish every output, each as far as it goes; raises the first error after the last attempt."""
+        self.frames.close()
+        with contextlib.ExitStack() as stack:
+            if self.video is not None:
+                stack.callback(self.video.close)
+            stack.callback(self.text.close)
+            for tracklet in self.collector.finish():
+                self.keep(tracklet, table)
+
+
+def run(
+    cameras: list[Camera],
+    config: Config,
+    out: Path,
+    detector: Detector | None,
+    embedder: Embedder | None,
+    journal: Journal,
+    watch: Stopwatch,
+    stopped: Callable[[], bool] = lambda: False,
+    on_step: Callable[[], None] = lambda: None,
+) -> list[CameraResult]:
+    """Follow people through all cameras until each has ended or ``stopped()`` says so; outputs under ``out`` are complete so far.
+
+    Raises OutputError where an output cannot be written; what could be finished is.
+    """
+    if embedder is not None and config.tracker.gate is None:
+        config = config.model_copy(update={"tracker": replace(config.tracker, gate=embedder.facts.calibration.gate)})
+    try:
+        (out / "people").mkdir(parents=True, exist_ok=True)
+        table = TrackletTable(out / "tracklets.parquet", {"reid": embedder.session.sha256} if embedder else {})
+        runs = [_CameraRun(camera, config, out) for camera in cameras]
+        try:
+            _steps(runs, detector, embedder, journal, table, watch, stopped, on_step)
+        finally:
+            with watch("finish"), contextlib.ExitStack() as stack:
+                stack.callback(table.close)
+                for one in runs:
+                    stack.callback(one.close, table)
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return [one.result for one in runs]
+
+
+def _steps(
+    runs: list[_CameraRun],
+    detector: Detector | None,
+    embedder: Embedder | None,
+    journal: Journal,
+    table: TrackletTable,
+    watch: Stopwatch,
+    stopped: Callable[[], bool],
+    on_step: Callable[[], None],
+) -> None:
+    live = list(runs)
+    while live and not stopped():
+        with watch("read"):
+            frames = {one.camera.name: frame for one in live if (frame := one.next()) is not None}
+        live = [one for one in live if one.camera.name in frames]
+        if not live:
+            return
+        with watch("journal"):
+            known = journal.replay()
+        if known is not None and known.frames != {name: frame.index for name, frame in frames.items()}:
+            raise OutputError(f"{journal.path}: the sources give other frames than in the run to resume; run without --resume")
+        step = known or Step({name: frame.index for name, frame in frames.items()})
+        if known is None:
+            with watch("detect"):
+                step.detections = _detect(live, frames, detector)
+        for one in live:
+            frame = frames[one.camera.name]
+            found, looks = step.detections[one.camera.name], step.embeddings.setdefault(one.camera.name, {})
+            one.result.offered += int((found.scores >= one.config.tracker.high).sum())
+
+            def embed(rows: np.ndarray, frame: Frame = frame, found: Detections = found, looks: dict[int, np.ndarray] = looks) -> np.ndarray:
+                if known is None and embedder is not None:
+                    with watch("embed"):
+                        looks.update(zip(rows.tolist(), embedder.embed_boxes(frame.image, found.boxes[rows]), strict=True))
+                return np.stack([looks[row] for row in rows.tolist()])
+
+            with watch("track"):
+                tracks = one.tracker.update(found, frame.time, embed if embedder is not None else None)
+            one.result.embedded += len(looks)
+            with watch("write"):
+                one.take(frame, tracks, looks, table)
+        if known is None:
+            with watch("journal"):
+                journal.write(step)
+        on_step()
+
+
+def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector | None) -> dict[str, Detections]:
+    out = {}
+    asked = [one.camera.name for one in live if one.camera.boxes is None]
+    if asked and detector is not None:
+        out = dict(zip(asked, detector.detect([frames[name].image for name in asked]), strict=True))
+    for one in live:
+        if one.camera.boxes is not None:
+            out[one.camera.name] = one.camera.boxes.get(frames[one.camera.name].index + 1, Detections.empty())
+    return out

@@ -1,0 +1,158 @@
+"""``passerby run``: from what the user asked for to a folder of results."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import detectors
+from detectors import Detector
+from pipeline import engine
+from pipeline.cameras import Camera, CameraSpec, open_cameras
+from pipeline.config import Config
+from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError
+from pipeline.journal import Journal
+from pipeline.page import write_page
+from pipeline.record import model_facts, run_key, run_record
+from reid import Embedder
+
+Watcher = Callable[[list[Camera]], Any]
+
+
+@dataclass
+class StopFlag:
+    """Set by SIGINT or SIGTERM: the run ends after the step it is in, with valid outputs."""
+
+    signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.signal or 0)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the program at once."""
+    flag = StopFlag()
+
+    def handle(number: int, _: Any) -> None:
+        if flag.signal is not None:
+            raise SystemExit(128 + number)
+        flag.signal = number
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run: its cameras, its configuration, its output folder, and whether it goes on where an earlier one ended."""
+
+    specs: list[CameraSpec]
+    config: Config
+    out: Path
+    resume: bool = False
+    began: float = field(default_factory=time.perf_counter)
+
+
+def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None, Embedder | None]:
+    """The models a run needs: no detector where every camera brings its boxes, no embedder for ``reid.model`` none."""
+    detector = detectors.load_detector(settings=config.detector) if any(camera.boxes is None for camera in cameras) else None
+    embedder = None if config.reid.model == "none" else Embedder(settings=config.reid)
+    return detector, embedder
+
+
+def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
+    """Open the cameras. Raises SourceError where none can be opened."""
+    cameras, refused = open_cameras(request.specs, request.config.reading.rate)
+    if not cameras:
+        raise SourceError("no source could be opened:\n" + "\n".join(f"  {message}" for message in refused.values()))
+    return cameras, refused
+
+
+def dry_run(request: Request) -> dict[str, Any]:
+    """Open each source and model and say what would be done."""
+    cameras, refused = open_or_fail(request)
+    models = model_facts(*open_models(request.config, cameras))
+    facts = {
+        camera.name: {
+            "path": str(camera.source.path),
+            "width": camera.source.width,
+            "height": camera.source.height,
+            "rate": camera.source.rate,
+            "frames": camera.source.frames,
+        }
+        for camera in cameras
+    }
+    return {"cameras": facts, "not_opened": refused, "models": models, "config": request.config.as_dict(), "out": str(request.out)}
+
+
+def execute(request: Request, watcher: Callable[[list[Camera]], Callable[[], None]] = lambda _: lambda: None) -> dict[str, Any]:
+    """Run and write everything below ``request.out``; returns the content of ``run.json``, with its ``exit_code``.
+
+    Raises SourceError where no source opens, ModelError for a model that does not fit, OutputError where nothing can be written.
+    """
+    config, out, watch, began = request.config, request.out, engine.Stopwatch(), datetime.now(UTC)
+    with watch("open"):
+        cameras, refused = open_or_fail(request)
+        detector, embedder = open_models(config, cameras)
+    models = model_facts(detector, embedder)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        journal = Journal(out / "journal.bin", run_key(request.specs, config, models), request.resume)
+        for sheet in (out / "people").glob("*.jpg"):  # of an earlier run into the same folder
+            sheet.unlink()
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    done = False
+    with stop_on_signals() as stop:
+        try:
+            results = engine.run(cameras, config, out, detector, embedder, journal, watch, stop, watcher(cameras))
+            done = not stop()
+        finally:
+            journal.close(remove=done)
+    failed = bool(refused) or any(result.progress.error for result in results)
+    exit_code = stop.exit_code if stop() else SOURCE_FAILED if failed else OK
+    inference = {"detector": getattr(getattr(detector, "session", None), "seconds", 0.0), "reid": embedder.session.seconds if embedder else 0.0}
+    record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
+    try:
+        _write_page(out, results, record)
+        (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return record
+
+
+def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str, Any]) -> None:
+    cameras = []
+    for result in results:
+        name = result.camera.name
+        video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record["config"]["output"]["video"] else None
+        cameras.append({"name": name, "cards": result.cards, "video": video} | record["cameras"][name])
+    models = record["models"]
+    facts = {
+        "passerby": record["passerby"],
+        "began": record["began"],
+        "took": f"{record['timing']['wall_seconds']} s ({record['timing']['frames_per_second']} frames per second)",
+        "detector": models["detector"]["file"] if models["detector"] else "boxes given",
+        "re-ID": models["reid"]["file"] if models["reid"] else "none",
+    }
+    if record["not_opened"]:
+        facts["not opened"] = "; ".join(record["not_opened"].values())
+    if record["exit_code"] >= 128:
+        facts["ended"] = "stopped by a signal before the end"
+    write_page(out / "index.html", cameras, facts)

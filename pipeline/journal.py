@@ -1,0 +1,112 @@
+"""The journal of a run: what the models said, step by step, so that ``--resume`` after any end gives the same tracks.
+
+A step takes one frame of every camera still running. Its record holds each camera's detections and the embeddings computed;
+replaying it through the tracker is exact and costs no inference. A torn last record is dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from detectors import Detections
+from pipeline.errors import UsageError
+
+MAGIC = b"passerby journal 1\n"
+_HEAD = struct.Struct("<II")
+
+
+@dataclass
+class Step:
+    """Per camera name: the frame's index, its detections, and the embeddings by detection row."""
+
+    frames: dict[str, int] = field(default_factory=dict)
+    detections: dict[str, Detections] = field(default_factory=dict)
+    embeddings: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+
+
+def _pack(step: Step) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    for camera, index in step.frames.items():
+        found, looks = step.detections[camera], step.embeddings.get(camera, {})
+        rows = np.array(list(looks), np.int64)
+        parts = {"index": np.array(index), "boxes": found.boxes, "scores": found.scores, "rows": rows}
+        parts["embeddings"] = np.stack(list(looks.values())) if looks else np.zeros((0, 0), np.float32)
+        arrays |= {f"{camera}/{key}": value for key, value in parts.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return zlib.compress(buffer.getvalue(), 1)
+
+
+def _unpack(data: bytes) -> Step:
+    step = Step()
+    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
+        for name in arrays.files:
+            camera, _, key = name.rpartition("/")
+            if key != "index":
+                continue
+            step.frames[camera] = int(arrays[name])
+            step.detections[camera] = Detections(arrays[f"{camera}/boxes"], arrays[f"{camera}/scores"])
+            step.embeddings[camera] = dict(zip(arrays[f"{camera}/rows"].tolist(), arrays[f"{camera}/embeddings"], strict=True))
+    return step
+
+
+class Journal:
+    """Append-only records, each with its length and CRC. ``key`` names the run; another key cannot be resumed."""
+
+    def __init__(self, path: Path, key: str, resume: bool) -> None:
+        self.path = path
+        head = MAGIC + key.encode() + b"\n"
+        self._replay: BinaryIO | None = None
+        self._end = len(head)
+        if resume and path.exists():
+            with path.open("rb") as file:
+                if file.read(len(MAGIC)) != MAGIC or file.readline() != key.encode() + b"\n":
+                    raise UsageError(f"{path}: it belongs to a run with other sources, models or settings; resume with the same, or run without --resume")
+                self._end = _valid_end(file)
+            self._replay = path.open("rb")
+            self._replay.seek(len(head))
+        else:
+            path.write_bytes(head)
+        self._file = path.open("r+b")
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
+
+    def replay(self) -> Step | None:
+        """The next recorded step, or None where the record ends."""
+        if self._replay is None or self._replay.tell() >= self._end:
+            return None
+        size, _ = _HEAD.unpack(self._replay.read(_HEAD.size))
+        return _unpack(self._replay.read(size))
+
+    def write(self, step: Step) -> None:
+        data = _pack(step)
+        self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
+        self._file.flush()
+
+    def close(self, remove: bool) -> None:
+        """Close; ``remove`` it where the run is complete."""
+        self._file.close()
+        if self._replay is not None:
+            self._replay.close()
+        if remove:
+            self.path.unlink(missing_ok=True)
+
+
+def _valid_end(file: BinaryIO) -> int:
+    """Offset behind the last whole record, from the file's position on."""
+    while True:
+        end = file.tell()
+        head = file.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return end
+        size, crc = _HEAD.unpack(head)
+        data = file.read(size)
+        if len(data) < size or zlib.crc32(data) != crc:
+            return end

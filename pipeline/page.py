@@ -1,0 +1,83 @@
+"""``index.html``: one self-contained page of a run: who was where and when, counts, run facts."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipeline.sheets import clock
+from pipeline.tracklets import Tracklet
+
+MOST_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page needs of a tracklet; ``sheet`` is its contact sheet's path below the output folder."""
+
+    track: int
+    start: float
+    end: float
+    boxes: int
+    score: float
+    thumbnail: str
+    sheet: str
+
+    @staticmethod
+    def of(tracklet: Tracklet, sheet: Path) -> Card:
+        return Card(
+            tracklet.track,
+            float(tracklet.times[0]),
+            float(tracklet.times[-1]),
+            len(tracklet.frames),
+            float(tracklet.scores.mean()),
+            base64.b64encode(tracklet.crops[tracklet.best]).decode(),
+            f"people/{sheet.name}",
+        )
+
+
+def lanes(cards: list[Card], gap: float) -> list[list[Card]]:
+    """Cards in as few rows as it takes that none touches the next within ``gap`` seconds; earliest first."""
+    rows: list[list[Card]] = []
+    for card in sorted(cards, key=lambda card: (card.start, card.track)):
+        row = next((row for row in rows if row[-1].end + gap <= card.start), None)
+        if row is None:
+            rows.append([card])
+        else:
+            row.append(card)
+    return rows
+
+
+def ticks(duration: float) -> list[float]:
+    """About eight round times over ``duration`` seconds."""
+    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+    step = next((step for step in steps if duration / step <= 9), 86400)
+    return [at * step for at in range(int(duration // step) + 1)]
+
+
+def busiest(cards: list[Card]) -> int:
+    """The most tracks at one time."""
+    events = sorted([(card.start, 1) for card in cards] + [(card.end, -1) for card in cards], key=lambda event: (event[0], -event[1]))
+    now = most = 0
+    for _, change in events:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def write_page(path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    """Render the page. ``cameras``: name, cards, error, warnings, counts; ``facts``: pairs shown as they are."""
+    duration = max([camera["duration"] for camera in cameras] + [card.end for camera in cameras for card in camera["cards"]] + [1.0])
+    shown = []
+    for camera in cameras:
+        longest = sorted(camera["cards"], key=lambda card: card.start - card.end)[:MOST_CARDS]
+        kept = sorted(longest, key=lambda card: (card.start, card.track))
+        shown.append(camera | {"kept": kept, "lanes": lanes(kept, duration / 100), "busiest": busiest(camera["cards"]), "hidden": len(camera["cards"]) - len(kept)})
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["clock"] = clock
+    html = environment.get_template("page.html").render(cameras=shown, facts=facts, duration=duration, ticks=ticks(duration))
+    path.write_text(html, encoding="utf-8")

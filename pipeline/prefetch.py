@@ -1,0 +1,55 @@
+"""Run an iterator in a thread of its own, a few items ahead."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+_END = object()
+
+
+class Prefetch(Generic[Item]):
+    """Iterate over ``items``, made up to ``ahead`` items in advance in a thread; ``close`` ends the thread early.
+
+    An exception of the iterator is raised where its item would have come.
+    """
+
+    def __init__(self, items: Iterable[Item], ahead: int = 8) -> None:
+        self._queue: queue.Queue[object] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _run(self, items: Iterable[Item]) -> None:
+        try:
+            for item in items:
+                if not self._put(item):
+                    return
+            self._put(_END)
+        except BaseException as error:  # handed to the reader, who raises it
+            self._put(error)
+
+    def _put(self, item: object) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            item = self._queue.get()
+            if item is _END:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item  # type: ignore[misc]
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()

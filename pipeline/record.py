@@ -1,0 +1,114 @@
+"""``run.json``: what ran, on what, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from detectors import Detector
+from detectors.session import Session
+from pipeline.cameras import CameraSpec
+from pipeline.config import Config
+from pipeline.engine import CameraResult, Stopwatch
+from reid import Embedder
+
+
+def version() -> str:
+    try:
+        return metadata.version("passerby")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def commit() -> str | None:
+    """The commit of the checkout this code runs from; None where it is installed elsewhere."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD", "--show-prefix"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = found.stdout.split()
+    return lines[0] if found.returncode == 0 and lines[1:] == ["pipeline/"] else None
+
+
+def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[str, Any]:
+    """Per model: its file's name, SHA-256 and where it runs; None for a model that is not used."""
+
+    def of(session: Session | None) -> dict[str, Any] | None:
+        return None if session is None else {"file": session.path.name, "sha256": session.sha256, "providers": list(session.providers)}
+
+    own: Session | None = getattr(detector, "session", None)
+    facts = {"detector": of(own), "reid": of(embedder.session if embedder else None)}
+    if detector is not None and own is None:
+        facts["detector"] = {"file": str(getattr(getattr(detector, "model", None), "ckpt_path", type(detector).__name__)), "sha256": None, "providers": ["ultralytics"]}
+    if embedder is not None and facts["reid"] is not None:
+        facts["reid"]["gate"] = embedder.facts.calibration.gate
+    return facts
+
+
+def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any]) -> str:
+    """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
+    decides = config.as_dict() | {"output": None, "models": models}
+    decides["sources"] = [(spec.name, str(Path(spec.path).resolve()), _stamp(Path(spec.path)), str(spec.boxes)) for spec in specs]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> list[int] | None:
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
+
+
+def camera_record(result: CameraResult) -> dict[str, Any]:
+    source, progress = result.camera.source, result.progress
+    return {
+        "path": str(source.path),
+        "width": source.width,
+        "height": source.height,
+        "rate": source.rate,
+        "duration": round(result.last_time + 1 / source.rate, 3) if progress.given else 0.0,
+        "frames_in": progress.frames_in,
+        "processed": progress.given,
+        "skipped": progress.skipped,
+        "failed": progress.failed,
+        "tracks": result.tracks,
+        "detections_confident": result.offered,
+        "detections_embedded": result.embedded,
+        "error": progress.error,
+        "warnings": progress.warnings,
+    }
+
+
+def run_record(
+    results: list[CameraResult],
+    refused: dict[str, str],
+    config: Config,
+    models: dict[str, Any],
+    watch: Stopwatch,
+    inference: dict[str, float],
+    began: datetime,
+    wall: float,
+    exit_code: int,
+) -> dict[str, Any]:
+    frames = sum(result.progress.given for result in results)
+    outside = max(0.0, wall - sum(inference.values()))
+    return {
+        "passerby": version(),
+        "commit": commit(),
+        "began": began.astimezone(UTC).isoformat(timespec="seconds"),
+        "exit_code": exit_code,
+        "models": models,
+        "cameras": {result.camera.name: camera_record(result) for result in results},
+        "not_opened": refused,
+        "timing": {
+            "wall_seconds": round(wall, 3),
+            "frames_per_second": round(frames / wall, 2) if wall else None,
+            "stages_seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+            "inference_seconds": {name: round(seconds, 3) for name, seconds in inference.items()},
+            "outside_inference_share": round(outside / wall, 4) if wall else None,
+        },
+        "config": config.as_dict(),
+    }

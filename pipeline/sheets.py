@@ -1,0 +1,43 @@
+"""``people/``: one contact sheet per tracklet, its crops in order of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.tracklets import CROP_HEIGHT, Tracklet
+
+COLUMNS, CELL, CAPTION, HEADER = 6, 96, 16, 26
+INK, FAINT = (40, 40, 40), (120, 120, 120)
+
+
+def clock(seconds: float) -> str:
+    """72.5 -> ``1:12.5``; hours where there are any."""
+    minutes, rest = divmod(max(0.0, seconds), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def contact_sheet(tracklet: Tracklet) -> np.ndarray:
+    """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six a row, each with its time."""
+    rows = -(-len(tracklet.crops) // COLUMNS)
+    sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), 250, np.uint8)
+    head = f"{tracklet.camera}  track {tracklet.track}  {clock(tracklet.times[0])} - {clock(tracklet.times[-1])}  {len(tracklet.frames)} boxes"
+    cv2.putText(sheet, head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    for at, (jpeg, time) in enumerate(zip(tracklet.crops, tracklet.crop_times, strict=True)):
+        crop = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if crop.shape[1] > CELL - 4:
+            crop = cv2.resize(crop, (CELL - 4, max(1, round(crop.shape[0] * (CELL - 4) / crop.shape[1]))))
+        top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
+        inset = (CELL - crop.shape[1]) // 2
+        sheet[top : top + crop.shape[0], left + inset : left + inset + crop.shape[1]] = crop
+        cv2.putText(sheet, clock(time), (left + 24, top + CROP_HEIGHT + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, FAINT, 1, cv2.LINE_AA)
+    return sheet
+
+
+def write_sheet(folder: Path, tracklet: Tracklet) -> Path:
+    path = folder / f"{tracklet.camera}-{tracklet.track:05d}.jpg"
+    path.write_bytes(cv2.imencode(".jpg", contact_sheet(tracklet), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
+    return path

@@ -1,0 +1,69 @@
+"""The re-ID bundle: one ONNX file whose metadata say what it needs, what it gives and how to threshold it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detectors.session import Device, ModelError, Session, open_model
+
+KEY = "passerby.reid"
+
+
+class Calibration(BaseModel):
+    """Thresholds measured on identities the model never saw, on cosine distances between single crops.
+
+    ``gate``: pairs further apart are taken as different people; P(same | distance) = 1 / (1 + exp(slope * distance + offset)).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gate: float = Field(gt=0, le=2)
+    slope: float
+    offset: float
+
+
+class BundleFacts(BaseModel):
+    """What a bundle says of itself. ``mean`` and ``std`` apply to RGB in 0..255; crops are resized bilinearly to ``height`` x ``width``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    height: int = Field(ge=8)
+    width: int = Field(ge=8)
+    colour: Literal["RGB", "BGR"] = "RGB"
+    interpolation: Literal["bilinear"] = "bilinear"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dimension: int = Field(ge=1)
+    distance: Literal["cosine"] = "cosine"
+    calibration: Calibration
+    data: str
+    licence: str
+    commit: str
+    recipe: dict[str, object] = Field(default_factory=dict)
+
+
+def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
+    """Open a bundle and check it against its own metadata.
+
+    Raises ModelError for a file that is no model, that has no bundle metadata, or whose input or output differ from them.
+    """
+    session = open_model(path, device, threads)
+    if KEY not in session.metadata:
+        raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with reid/export.py")
+    try:
+        facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
+    except (ValidationError, json.JSONDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (KEY,), "msg": str(error)}
+        raise ModelError(f"{path}: bundle metadata {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    needs, gives = session.input_shape, session.session.get_outputs()[0].shape
+    if list(needs[1:]) != [3, facts.height, facts.width]:
+        raise ModelError(f"{path}: the model takes {needs}, its metadata say 3 x {facts.height} x {facts.width}")
+    if gives[-1] != facts.dimension:
+        raise ModelError(f"{path}: the model gives {gives}, its metadata say {facts.dimension} dimensions")
+    return session, facts

@@ -1,0 +1,83 @@
+"""``Embedder``: crops, or a frame and boxes, to unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detectors.letterbox import as_bgr
+from detectors.session import Device, ModelError
+from reid.bundle import open_bundle
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class EmbedderSettings:
+    """Which re-ID model runs where: the home of the defaults. ``model``: a shipped name or a bundle's path."""
+
+    model: str = "mpn-mobilenetv2-128"
+    device: Device = "auto"
+    threads: int = 0
+    batch: int = 16
+
+
+def shipped() -> list[str]:
+    """Names of the re-ID bundles in the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
+
+
+class Embedder:
+    """A re-ID model. ``facts`` says what the bundle says of itself, ``session.providers`` where it runs.
+
+    Raises ModelError for a model that is not there or whose metadata do not fit.
+    """
+
+    def __init__(self, model: str | None = None, settings: EmbedderSettings | None = None) -> None:
+        self.settings = settings or EmbedderSettings()
+        model = model or self.settings.model
+        if model not in shipped() and not model.endswith(".onnx"):
+            raise ModelError(f"re-ID model {model!r}: shipped are {', '.join(shipped()) or 'none'}; or give a bundle (.onnx)")
+        path = WEIGHTS / f"{model}.onnx" if model in shipped() else Path(model)
+        self.session, self.facts = open_bundle(path, self.settings.device, self.settings.threads)
+        colour = np.array(self.facts.mean, np.float32), np.array(self.facts.std, np.float32)
+        self._scale, self._shift = 1 / colour[1], -colour[0] / colour[1]
+
+    @property
+    def dimension(self) -> int:
+        return self.facts.dimension
+
+    def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """(h, w[, c]) uint8 BGR crops of any size -> (n, d) float32 unit rows. Raises ValueError for a crop without pixels."""
+        out = np.zeros((len(crops), self.dimension), np.float32)
+        size = (self.facts.width, self.facts.height)
+        for start in range(0, len(crops), self.settings.batch):
+            chunk = [cv2.resize(as_bgr(crop), size, interpolation=cv2.INTER_LINEAR) for crop in crops[start : start + self.settings.batch]]
+            pixels = np.stack(chunk).astype(np.float32)
+            if self.facts.colour == "RGB":
+                pixels = pixels[..., ::-1]
+            pixels = np.ascontiguousarray((pixels * self._scale + self._shift).transpose(0, 3, 1, 2))
+            rows = self.session.run(pixels)[0]
+            out[start : start + len(rows)] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return out
+
+    def embed_boxes(self, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """(h, w, 3) uint8 BGR ``frame`` and (n, 4) x1, y1, x2, y2 px ``boxes`` -> (n, d) float32 unit rows."""
+        return self.embed(crop_boxes(frame, boxes))
+
+
+def crop_boxes(frame: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """The pixels of each box, cut at the frame's edge; a box outside or thinner than a pixel gives the nearest pixel.
+
+    Raises ValueError for NaN or infinity.
+    """
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"box {int(np.flatnonzero(~np.isfinite(boxes).all(1))[0])} is not finite")
+    height, width = frame.shape[:2]
+    low = np.floor(boxes[:, :2]).clip(0, [width - 1, height - 1]).astype(int)
+    high = np.ceil(boxes[:, 2:]).clip(low + 1, [width, height]).astype(int)
+    return [frame[y1:y2, x1:x2] for (x1, y1), (x2, y2) in zip(low, high, strict=True)]

@@ -1,0 +1,248 @@
+"""``DeepSort``: the tracker of one camera, as a struct of arrays.
+
+Sources: DeepSORT (Wojke et al., 2017) for Kalman prediction with appearance matching over a gallery; ByteTrack (Zhang et
+al., ECCV 2022) for the second stage of low scores; BoT-SORT (Aharon et al., 2022) for the minimum of motion and appearance
+cost; StrongSORT (Du et al., 2023) for confidence-weighted measurement noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from detectors.detections import Detections
+from tracker import costs, kalman
+from tracker.assignment import assign
+from tracker.gallery import Gallery
+from tracker.settings import TrackerSettings
+
+Embed = Callable[[np.ndarray], np.ndarray]
+UNCALIBRATED_GATE = 0.45
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The people seen in this update, row-aligned.
+
+    ``ids`` (n,) int64, never used again within a tracker; ``boxes`` (n, 4) float32 px, filtered; ``scores`` (n,) float32;
+    ``rows`` (n,) int64 into the detections given; ``visibility`` (n,) float32, the share of the box nobody covers.
+    """
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    rows: np.ndarray
+    visibility: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class State:
+    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not."""
+
+    motion: kalman.Motion
+    ids: np.ndarray
+    slots: np.ndarray
+    seen: np.ndarray
+    embedded: np.ndarray
+    confirmed: np.ndarray
+
+    @staticmethod
+    def empty() -> State:
+        return State(kalman.Motion.empty(), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, bool))
+
+    def take(self, rows: np.ndarray) -> State:
+        return State(self.motion.take(rows), self.ids[rows], self.slots[rows], self.seen[rows], self.embedded[rows], self.confirmed[rows])
+
+    def join(self, other: State) -> State:
+        rest = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("ids", "slots", "seen", "embedded", "confirmed"))
+        return State(self.motion.join(other.motion), *rest)
+
+
+class DeepSort:
+    """Follow people through one fixed camera. ``DeepSort(gate=0.4, keep=5.0)`` changes single settings.
+
+    Time policy: ``time`` is in seconds and sets the filter's step, so frames may be missing or late. The same time again is
+    a second look at the same moment. A time before the last raises ValueError and leaves the tracker as it was: call
+    ``reset`` where a stream starts over.
+    """
+
+    def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
+        self.settings = replace(settings or TrackerSettings(), **changes)
+        self._next = 1
+        self._start()
+
+    def _start(self) -> None:
+        self._state = State.empty()
+        self._gallery = Gallery(self.settings.gallery)
+        self._time: float | None = None
+
+    def reset(self) -> None:
+        """Forget all tracks and the time, and count ids from 1 again: as new."""
+        self._next = 1
+        self._start()
+
+    @property
+    def held(self) -> np.ndarray:
+        """Ids of all tracks that may still be seen again, confirmed or not."""
+        return self._state.ids
+
+    def update(self, detections: Detections, time: float, embed: Embed | None = None) -> Tracks:
+        """Take the detections of one frame and give the confirmed tracks among them.
+
+        Appearance comes from ``detections.embeddings``, or from ``embed``, called at most twice with the rows (m,) whose
+        embeddings are needed and giving (m, d) unit rows; with neither, motion alone decides.
+        Raises ValueError for a time before the last one.
+        """
+        settings, state = self.settings, self._state
+        if not np.isfinite(time):
+            raise ValueError(f"time must be a finite number of seconds, not {time}")
+        if self._time is not None and time < self._time:
+            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() where a stream starts over")
+        order = np.lexsort((*detections.boxes.T, -detections.scores))  # the order of arrival decides nothing
+        boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
+        measured = kalman.to_centre(boxes)
+        dt = 0.0 if self._time is None else time - self._time
+        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise) if len(state.ids) else state.motion
+        looks = _Looks(detections.embeddings, embed, order)
+
+        high = np.flatnonzero(scores >= settings.high)
+        low = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
+        visible = np.ones(len(boxes))
+        visible[high] = costs.visibility(boxes[high])
+        recent = state.seen == (self._time if self._time is not None else time)
+
+        predicted = kalman.to_corners(motion.position)
+        live = np.flatnonzero(state.confirmed)
+        overlap = costs.iou(predicted[live], boxes[high])
+        easy = self._easy(overlap, recent[live]) if settings.on_demand else np.zeros(len(high), bool)
+        wanted = high[~easy] if len(high) else high
+        due = self._due(overlap, easy, state.embedded[live], time) if settings.on_demand else np.zeros(len(high), bool)
+        looks.fetch(np.union1d(wanted, high[due & (visible[high] >= settings.visible)]))
+
+        # 1. confident detections: by motion and appearance
+        cost = 1 - overlap * scores[high]
+        if looks.any and len(live) and len(high):
+            cost = np.minimum(cost, self._appearance(looks, motion.position[live], state, live, measured, high, time, easy))
+        r, c = assign(cost, settings.match_cost)
+        track_rows, detection_rows = [live[r]], [high[c]]
+        left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
+
+        # 2. what is left of the tracks seen a moment ago: by motion, with low scores
+        fresh = left_tracks[recent[left_tracks]]
+        r, c = assign(1 - costs.iou(predicted[fresh], boxes[low]), 1 - settings.low_iou)
+        track_rows.append(fresh[r])
+        detection_rows.append(low[c])
+
+        # 3. tentative tracks: by motion, with what is left of the confident detections
+        tentative = np.flatnonzero(~state.confirmed)
+        r, c = assign(1 - costs.iou(predicted[tentative], boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
+        track_rows.append(tentative[r])
+        detection_rows.append(left_high[c])
+        left_high = np.setdiff1d(left_high, left_high[c])
+
+        tracks, found = np.concatenate(track_rows), np.concatenate(detection_rows)
+        noise = (settings.measurement_noise * kalman.sizes(motion.position[tracks])) ** 2 * np.maximum(1 - scores[found], 0.05)[:, None]
+        motion = motion.put(tracks, kalman.correct(motion.take(tracks), measured[found], noise))
+        seen, confirmed, embedded = state.seen.copy(), state.confirmed.copy(), state.embedded.copy()
+        seen[tracks] = time
+        confirmed[tracks] = True
+        unseen = seen < time
+        motion.velocity[unseen, 2:] = 0  # a person out of sight does not keep growing
+
+        keepable = looks.has[found] & (scores[found] >= settings.high) & (visible[found] >= settings.visible)
+        self._gallery.add(state.slots[tracks[keepable]], looks.rows(found[keepable]))
+        embedded[tracks[keepable]] = time
+
+        # a track's detection row, or -1; new tracks follow
+        row_of = np.full(len(state.ids), -1)
+        row_of[tracks] = found
+        stays = np.where(confirmed, time - seen <= settings.keep, seen == time)
+        self._gallery.release(state.slots[~stays])
+        state = State(motion, state.ids, state.slots, seen, embedded, confirmed).take(stays)
+        row_of = row_of[stays]
+
+        born = left_high[scores[left_high] >= settings.new]
+        if len(born):
+            state = state.join(self._begin(born, measured, looks, time, first=self._time is None, visible=visible))
+            row_of = np.concatenate([row_of, born])
+        self._state, self._time = state, time
+
+        shown = np.flatnonzero(state.confirmed & (row_of >= 0))
+        at = row_of[shown]
+        corners = kalman.to_corners(state.motion.position[shown]).astype(np.float32)
+        return Tracks(state.ids[shown].copy(), corners, detections.scores[order[at]], order[at], visible[at].astype(np.float32))
+
+    def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
+        """(m,) detections that one track seen a moment ago claims alone, and that claim it alone: motion is enough."""
+        if not overlap.size:
+            return np.zeros(overlap.shape[1], bool)
+        contact = overlap > 0.2
+        sole = contact & (contact.sum(0) == 1)[None] & (contact.sum(1) == 1)[:, None] & recent[:, None]
+        return (sole & (overlap > 0.5)).any(0)
+
+    def _due(self, overlap: np.ndarray, easy: np.ndarray, embedded: np.ndarray, time: float) -> np.ndarray:
+        """(m,) easy detections whose track's last embedding is older than the refresh interval."""
+        if not overlap.size:
+            return np.zeros(len(easy), bool)
+        return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
+
+    def _appearance(
+        self, looks: _Looks, position: np.ndarray, state: State, live: np.ndarray, measured: np.ndarray, high: np.ndarray, time: float, easy: np.ndarray
+    ) -> np.ndarray:
+        """(live, high) cost in 0..0.5 where appearance and reach allow the pair, else 1."""
+        settings = self.settings
+        gate = UNCALIBRATED_GATE if settings.gate is None else settings.gate
+        out = np.ones((len(live), len(high)))
+        columns = np.flatnonzero(looks.has[high] & ~easy)
+        if not len(columns):
+            return out
+        distance = self._gallery.distance(state.slots[live], looks.rows(high[columns]))
+        reach = settings.reach + settings.reach_per_second * (time - state.seen[live])
+        far = costs.distance_in_sizes(position, measured[high[columns]]) > reach[:, None]
+        out[:, columns] = np.where((distance > gate) | far, 1.0, distance * 0.5 / max(gate, 1e-6))
+        return out
+
+    def _begin(self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray) -> State:
+        settings = self.settings
+        slots = self._gallery.acquire(len(rows))
+        known = looks.has[rows] & (visible[rows] >= settings.visible)
+        self._gallery.add(slots[known], looks.rows(rows[known]))
+        ids = np.arange(self._next, self._next + len(rows))
+        self._next += len(rows)
+        motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity)
+        when = np.full(len(rows), time)
+        return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first))
+
+
+class _Looks:
+    """The embeddings of this frame: given with the detections, fetched by row, or none. Rows are in the tracker's order."""
+
+    def __init__(self, given: np.ndarray | None, embed: Embed | None, order: np.ndarray) -> None:
+        self._embed, self._order = embed, order
+        self._rows = None if given is None else given[order]
+        self.has = np.full(len(order), given is not None)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.has.any())
+
+    def fetch(self, rows: np.ndarray) -> None:
+        rows = rows[~self.has[rows]]
+        if self._embed is None or not len(rows):
+            return
+        got = np.asarray(self._embed(self._order[rows]), np.float32)
+        if got.ndim != 2 or len(got) != len(rows):
+            raise ValueError(f"embed must give ({len(rows)}, d) rows, not {got.shape}")
+        if self._rows is None:
+            self._rows = np.zeros((len(self._order), got.shape[1]), np.float32)
+        self._rows[rows] = got
+        self.has[rows] = True
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros((len(rows), 0), np.float32) if self._rows is None else self._rows[rows]

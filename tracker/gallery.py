@@ -1,0 +1,60 @@
+"""The last G embeddings of every track in one contiguous array, and their mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Gallery:
+    """Embeddings by slot: a track holds a slot from birth to end; slots are used again, the array grows by doubling."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rows = np.zeros((0, size, 0), np.float32)
+        self.mean = np.zeros((0, 0), np.float32)
+        self.count = np.zeros(0, np.int64)
+        self.free: list[int] = []
+
+    def acquire(self, number: int) -> np.ndarray:
+        """``number`` empty slots."""
+        if len(self.free) < number:
+            held = len(self.count)
+            more = max(number - len(self.free), held, 8)
+            self.rows = np.concatenate([self.rows, np.zeros((more, *self.rows.shape[1:]), np.float32)])
+            self.mean = np.concatenate([self.mean, np.zeros((more, self.mean.shape[1]), np.float32)])
+            self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
+            self.free += range(held + more - 1, held - 1, -1)
+        slots = np.array([self.free.pop() for _ in range(number)], np.int64)
+        self.rows[slots] = 0
+        self.mean[slots] = 0
+        self.count[slots] = 0
+        return slots
+
+    def release(self, slots: np.ndarray) -> None:
+        self.free += slots.tolist()
+
+    def add(self, slots: np.ndarray, embeddings: np.ndarray, momentum: float = 0.9) -> None:
+        """Keep one embedding a slot, over the oldest where the slot is full, and move the running mean."""
+        if not len(slots):
+            return
+        if self.rows.shape[2] != embeddings.shape[1]:
+            if self.count.any():
+                raise ValueError(f"embeddings have {embeddings.shape[1]} dimensions, the gallery holds {self.rows.shape[2]}")
+            self.rows = np.zeros((*self.rows.shape[:2], embeddings.shape[1]), np.float32)
+            self.mean = np.zeros((len(self.count), embeddings.shape[1]), np.float32)
+        self.rows[slots, self.count[slots] % self.size] = embeddings
+        first = (self.count[slots] == 0)[:, None]
+        moved = np.where(first, embeddings, momentum * self.mean[slots] + (1 - momentum) * embeddings)
+        self.mean[slots] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+        self.count[slots] += 1
+
+    def distance(self, slots: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+        """(len(slots), m) cosine distance of each slot's nearest embedding; 2 for an empty slot."""
+        if self.rows.shape[2] != embeddings.shape[1]:
+            return np.full((len(slots), len(embeddings)), 2.0)
+        filled = max(1, int(min(self.count[slots].max(initial=0), self.size)))
+        held = self.rows[slots, :filled]
+        similarity = (held.reshape(-1, held.shape[2]) @ embeddings.T).reshape(len(slots), filled, -1)
+        empty = np.arange(filled)[None] >= self.count[slots][:, None]
+        similarity[empty] = -1
+        return 1.0 - similarity.max(1).astype(np.float64)
