@@ -14,6 +14,7 @@ BEGAN = time.perf_counter()
 EXIT_CODES = """Exit codes: 0 all good; 1 finished, but a source failed; 2 usage or configuration; 3 no source could be opened; 4 model invalid; 5 output could not be written; 130/143 ended by a signal, outputs complete so far."""
 
 app = typer.Typer(
+    rich_markup_mode=None,
     name="passerby", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
     help="Follow people through the video of one or many fixed cameras.", epilog=EXIT_CODES,
 )  # fmt: skip

@@ -10,6 +10,7 @@ import configparser
 import glob
 import io
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,7 +25,7 @@ import numpy as np
 from pipeline.errors import SourceError
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-REOPEN_AFTER = 8  # packets in a row that do not decode: in a transport stream the codec may have changed
+RECENT = 16  # packets looked back at: where half of them do not decode, a transport stream's codec may have changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +166,20 @@ class VideoSource:
                 if self.frames is None and container.duration and self.rate:
                     self.frames = round(container.duration / av.time_base * self.rate)
                 self.declared = stream.frames or None
+                if self._turns(container) % 2:
+                    self.width, self.height = self.height, self.width
         except av.error.FFmpegError as error:
             raise SourceError(f"{path}: not a video that can be opened ({error.strerror or first_line(error)})") from None
         if not self.width or not self.height:
             raise SourceError(f"{path}: its video stream has no picture size")
+
+    @staticmethod
+    def _turns(container: Any) -> int:
+        """Quarter turns counter-clockwise that the first frame asks for; 0 where it cannot be decoded."""
+        try:
+            return turns(next(container.decode(video=0)))
+        except (av.error.FFmpegError, StopIteration):
+            return 0
 
     def read(self, selection: Selection) -> Iterator[Frame]:
         clock = _Clock(self.rate)
@@ -182,9 +193,8 @@ class VideoSource:
     def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Iterator[Frame]:
         """Read on from a byte ``offset``; returns (next frame index, offset to reopen at or None)."""
         progress = self.progress
-        source: Any = str(self.path) if offset == 0 else io.BufferedReader(_Tail(self.path, offset))
         try:
-            container = av.open(source, format="mpegts" if offset else None)
+            container = self._open(offset)
         except av.error.FFmpegError as error:
             progress.error = f"{self.path}: cannot be read on from byte {offset} ({error.strerror})"
             return index, None
@@ -192,26 +202,19 @@ class VideoSource:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 1 if self.width * self.height < 1_500_000 else 2
-            sent = decoded = streak = 0
-            streak_at: int | None = None
-            base = index
+            sent = decoded = 0
+            recent: deque[int | None] = deque(maxlen=RECENT)  # per packet: its byte offset where it did not decode
+            base, looked = index, 0
             for packet in self._packets(container, stream):
                 sent += bool(packet.size)
                 try:
                     frames = packet.decode()
-                    if frames:
-                        streak, streak_at = 0, None
+                    recent.append(None)
                 except av.error.FFmpegError as error:
                     frames = []
                     if packet.size:
-                        progress.warn(f"damaged packets were skipped, the first before frame {base + decoded + 1} ({error.strerror})")
-                        streak += 1
-                        streak_at = streak_at if streak_at is not None else packet.pos
-                        if streak >= REOPEN_AFTER and self.format == "mpegts" and streak_at and decoded:
-                            lost = max(0, sent - streak - decoded)
-                            progress.failed += lost
-                            progress.warn(f"the stream was opened anew at byte {offset + streak_at}: its codec changed")
-                            return base + decoded + lost, offset + streak_at
+                        self._damaged(base + decoded, error)
+                        recent.append(packet.pos)
                 for frame in frames:
                     if not isinstance(frame, av.VideoFrame):
                         continue
@@ -226,13 +229,38 @@ class VideoSource:
                     image = self._picture(frame)
                     progress.given += 1
                     yield Frame(index, time, image)
+                lost_at = [at for at in recent if at is not None]
+                if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - looked >= 4 * RECENT:
+                    looked = sent
+                    if self._codec_at(offset + lost_at[0]) not in (None, stream.codec_context.name):
+                        lost = max(0, sent - len(recent) - decoded)
+                        progress.failed += lost
+                        progress.warn(f"the codec changes at byte {offset + lost_at[0]}; the stream was opened anew there")
+                        return base + decoded + lost, offset + lost_at[0]
             lost = max(0, sent - decoded)
             if lost:
                 progress.failed += lost
                 progress.warn(f"{lost} frames could not be decoded")
-            if sent and not decoded and progress.given == 0 and not progress.skipped:
+            if sent and not decoded and not progress.given and not progress.skipped:
                 progress.error = f"{self.path}: none of its {sent} packets could be decoded"
             return base + decoded + lost, None
+
+    def _open(self, offset: int) -> Any:
+        if offset == 0:
+            return av.open(str(self.path))
+        return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts")
+
+    def _codec_at(self, offset: int) -> str | None:
+        """The codec that a transport stream has from a byte ``offset`` on; None where that cannot be told."""
+        try:
+            with self._open(offset) as container:
+                return container.streams.video[0].codec_context.name
+        except (av.error.FFmpegError, IndexError):
+            return None
+
+    def _damaged(self, index: int, error: av.error.FFmpegError) -> None:
+        if not any(text.startswith("damaged packets") for text in self.progress.warnings):
+            self.progress.warn(f"damaged packets were skipped, the first before frame {index + 1} ({error.strerror})")
 
     def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
         """Packets until the end; an error of the container is kept as the source's error, unless reading can go on."""
@@ -253,11 +281,18 @@ class VideoSource:
                 demuxer = container.demux(stream)
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        if (frame.width, frame.height) != (self.width, self.height):
-            self.progress.warn(f"the picture changes from {self.width}x{self.height} to {frame.width}x{frame.height}; boxes are in each frame's own pixels")
         image = frame.to_ndarray(format="bgr24")
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4  # degrees counter-clockwise
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        quarter = turns(frame)
+        if quarter:
+            image = np.ascontiguousarray(np.rot90(image, quarter))
+        if image.shape[:2] != (self.height, self.width):
+            self.progress.warn(f"the picture changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in each frame's own pixels")
+        return image
+
+
+def turns(frame: av.VideoFrame) -> int:
+    """Quarter turns counter-clockwise of a frame's display matrix."""
+    return round(frame.rotation / 90) % 4
 
 
 class _Clock:

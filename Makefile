@@ -1,0 +1,52 @@
+# Two commands: `make demo` sets up the run time and runs the main job; `make test` sets up everything and tests.
+PYTHON ?= python3.11
+UV_VERSION := 0.9
+VENV := .venv
+RUNTIME := .venv-run
+BIN := $(VENV)/bin
+UV := .uv/bin/uv
+
+.PHONY: setup setup-run demo test test-all lint format constraints clean
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "passerby needs Python 3.11 or newer: install it, or say which: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet "uv>=$(UV_VERSION)"
+
+$(RUNTIME)/.done: pyproject.toml constraints.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(RUNTIME)
+	$(UV) pip install --quiet --python $(RUNTIME)/bin/python --constraints constraints.txt -e .
+	@touch $@
+
+$(VENV)/.done: pyproject.toml constraints.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt -e '.[train,dev]'
+	@touch $@
+
+setup: $(VENV)/.done ## everything that tests and training need
+
+setup-run: $(RUNTIME)/.done ## the run time alone, without torch
+
+demo: setup-run ## follow people through OpenCV's pedestrian clip, into demo/
+	$(RUNTIME)/bin/passerby demo -o demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(UV) ## pin today's newest versions, without addresses
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf $(VENV) $(RUNTIME) .uv demo build *.egg-info

@@ -1,0 +1,16 @@
+"""Paths that tests share; data that a fresh machine has not is skipped, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the reference data sets are not on this machine")
+    return SHARED
