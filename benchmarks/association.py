@@ -1,8 +1,8 @@
 """The tracker on given boxes and embeddings: HOTA, IDF1, MOTA, switches and milliseconds per frame.
 
-    python benchmarks/association.py pets --data FOLDER       # a folder with gt/gt.txt and yolo11n+retail0287.npz
-    python benchmarks/association.py mot17 --data FOLDER      # folders with gt/gt.txt, det/det.txt and seqinfo.ini
-    ... --set high=0.6 --set gate=0.4                         # other settings
+python benchmarks/association.py pets --data FOLDER       # a folder with gt/gt.txt and yolo11n+retail0287.npz
+python benchmarks/association.py mot17 --data FOLDER      # folders with gt/gt.txt, det/det.txt and seqinfo.ini
+... --set high=0.6 --set gate=0.4                         # other settings
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def main() -> None:
     folders = [args.data] if args.suite == "pets" else sorted(path.parent for path in args.data.glob("*/seqinfo.ini"))
     folders = [folder for folder in folders if not args.only or any(word in folder.name for word in args.only)]
     scores, ms, share = run(folders, settings, on_demand=not args.embed_all)
-    print(f"HOTA {scores['hota']:.2f}  IDF1 {scores['idf1']:.2f}  MOTA {scores['mota']:.2f}  switches {scores['switches']}  {ms:.3f} ms/frame  embedded {share:.2f}")
+    print(
+        f"HOTA {scores['hota']:.2f}  IDF1 {scores['idf1']:.2f}  MOTA {scores['mota']:.2f}  switches {scores['switches']}  {ms:.3f} ms/frame  embedded {share:.2f}"
+    )
 
 
 if __name__ == "__main__":

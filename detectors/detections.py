@@ -24,7 +24,11 @@ class Detections:
     embeddings: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        boxes = np.ascontiguousarray(self.boxes, np.float32).reshape(-1, 4) if np.size(self.boxes) == 0 else np.ascontiguousarray(self.boxes, np.float32)
+        boxes = (
+            np.ascontiguousarray(self.boxes, np.float32).reshape(-1, 4)
+            if np.size(self.boxes) == 0
+            else np.ascontiguousarray(self.boxes, np.float32)
+        )
         scores = np.ascontiguousarray(self.scores, np.float32)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must be (n, 4), not {boxes.shape}")

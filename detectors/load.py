@@ -58,5 +58,7 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
         device = None if settings.device == "auto" else {"tensorrt": "cuda"}.get(settings.device, settings.device)
         return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device=device)
     else:
-        raise ModelError(f"detector {model!r}: shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a name that ultralytics opens (yolo11m.pt)")
+        raise ModelError(
+            f"detector {model!r}: shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a name that ultralytics opens (yolo11m.pt)"
+        )
     return OnnxDetector(path, settings.confidence, settings.iou, settings.size, device=settings.device, threads=settings.threads)

@@ -106,7 +106,14 @@ class OnnxDetector:
     """
 
     def __init__(
-        self, path: Path, confidence: float = 0.1, iou: float = 0.6, size: int | None = None, most: int = 300, device: Device = "auto", threads: int = 0
+        self,
+        path: Path,
+        confidence: float = 0.1,
+        iou: float = 0.6,
+        size: int | None = None,
+        most: int = 300,
+        device: Device = "auto",
+        threads: int = 0,
     ) -> None:
         self.session = open_model(path, device, threads)
         self.layout = read_layout(self.session)

@@ -14,7 +14,9 @@ from detectors.session import ModelError
 class UltralyticsDetector:
     """A detector that ultralytics runs. A ``.pt`` file is a pickle: opening one runs what its maker put in it."""
 
-    def __init__(self, model: str, confidence: float = 0.1, iou: float = 0.6, size: int | None = None, most: int = 300, device: str | None = None) -> None:
+    def __init__(
+        self, model: str, confidence: float = 0.1, iou: float = 0.6, size: int | None = None, most: int = 300, device: str | None = None
+    ) -> None:
         try:
             from ultralytics import YOLO
         except ImportError:

@@ -50,14 +50,20 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command(epilog=EXIT_CODES)
 def run(
-    videos: Annotated[list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")] = None,
+    videos: Annotated[
+        list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
     camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera with a name of your own.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.keep=5 for example.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.keep=5 for example.")
+    ] = None,
     detector: Annotated[str | None, typer.Option(help="Shipped name, .onnx file, or what ultralytics opens (yolo11m.pt).")] = None,
     reid: Annotated[str | None, typer.Option(help="Shipped name or bundle (.onnx); 'none': motion alone.")] = None,
-    detections: Annotated[list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")] = None,
+    detections: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
+    ] = None,
     every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
     start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
     end: Annotated[str | None, typer.Option(help="End here (seconds or h:mm:ss).")] = None,
@@ -134,7 +140,11 @@ def evaluate(
     from rich.table import Table
 
     table = Table("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches", "fragments")
-    table.add_row(*(f"{value:.2f}" for value in (scores.hota, scores.det_a, scores.ass_a, scores.idf1, scores.mota)), str(scores.switches), str(scores.fragments))
+    table.add_row(
+        *(f"{value:.2f}" for value in (scores.hota, scores.det_a, scores.ass_a, scores.idf1, scores.mota)),
+        str(scores.switches),
+        str(scores.fragments),
+    )
     Console().print(table)
 
 
@@ -148,7 +158,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         print(json.dumps([check._asdict() for check in checks], indent=1))
     else:
         for check in checks:
-            print(f"{ {True: 'ok  ', False: 'FAIL', None: '-   '}[check.good] } {check.name}: {check.found}" + (f"\n       {check.hint}" if check.hint else ""))
+            print(
+                f"{ {True: 'ok  ', False: 'FAIL', None: '-   '}[check.good] } {check.name}: {check.found}"
+                + (f"\n       {check.hint}" if check.hint else "")
+            )
     if any(check.good is False for check in checks):
         raise typer.Exit(1)
 

@@ -77,7 +77,9 @@ def _check_keys(values: Mapping[Any, Any], kind: Any, where: str, prefix: str = 
         if key not in known:
             every = _leaves(Config)
             near = difflib.get_close_matches(path, every, 1, 0.5) or [name for name in every if name.split(".")[-1] == str(key)]
-            raise UsageError(f"{where}: unknown key {path!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"))
+            raise UsageError(
+                f"{where}: unknown key {path!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}")
+            )
         if _fields(known[key]) is not None:
             if not isinstance(value, Mapping):
                 raise UsageError(f"{where}: {path} must be a group of keys ({', '.join(_fields(known[key]) or {})}), not {value!r}")

@@ -40,7 +40,11 @@ def obtain_clip() -> Path:
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     tried = []
-    for name, attempt in (("an installed opencv-doc", _installed), ("OpenCV's sample data", _download), ("Debian's package opencv-doc", _from_package)):
+    for name, attempt in (
+        ("an installed opencv-doc", _installed),
+        ("OpenCV's sample data", _download),
+        ("Debian's package opencv-doc", _from_package),
+    ):
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             draft = Path(scratch) / "vtest.avi"
             try:
@@ -52,7 +56,10 @@ def obtain_clip() -> Path:
                 draft.replace(kept)
                 return kept
             tried.append(f"  {name}: the file has another SHA-256 than {SHA256}")
-    raise SourceError(f"the demo's clip could not be had; put vtest.avi into {kept.parent} yourself, or run on a video of your own. Tried:\n" + "\n".join(tried))
+    raise SourceError(
+        f"the demo's clip could not be had; put vtest.avi into {kept.parent} yourself, or run on a video of your own. Tried:\n"
+        + "\n".join(tried)
+    )
 
 
 def _installed(draft: Path) -> None:

@@ -41,7 +41,14 @@ def examine() -> list[Check]:
         checks.append(Check(package, found or "missing", found is not None, None if found else "pip install passerby"))
     for package in TRAINING:
         found = _version(package)
-        checks.append(Check(package, found or "not installed", True if found else None, None if found else "only for training: pip install 'passerby[train]'"))
+        checks.append(
+            Check(
+                package,
+                found or "not installed",
+                True if found else None,
+                None if found else "only for training: pip install 'passerby[train]'",
+            )
+        )
     return [*checks, *_providers(), _encoder(), *_models()]
 
 
@@ -59,7 +66,14 @@ def _providers() -> list[Check]:
     if not driver:
         checks.append(Check("cuda", "no NVIDIA driver (libcuda.so.1): models run on the CPU", None))
     else:
-        checks.append(Check("cuda", "driver found" + ("" if built else ", but this onnxruntime has no CUDA"), built, None if built else "pip install onnxruntime-gpu"))
+        checks.append(
+            Check(
+                "cuda",
+                "driver found" + ("" if built else ", but this onnxruntime has no CUDA"),
+                built,
+                None if built else "pip install onnxruntime-gpu",
+            )
+        )
     return checks
 
 
@@ -68,7 +82,12 @@ def _encoder() -> Check:
 
     if "libx264" in av.codecs_available or "libopenh264" in av.codecs_available:
         return Check("h.264 encoder", "in PyAV's FFmpeg", True)
-    return Check("h.264 encoder", "missing: videos are MPEG-4, which browsers do not play", None, "install PyAV from its wheel: pip install --force-reinstall av")
+    return Check(
+        "h.264 encoder",
+        "missing: videos are MPEG-4, which browsers do not play",
+        None,
+        "install PyAV from its wheel: pip install --force-reinstall av",
+    )
 
 
 def _models() -> list[Check]:

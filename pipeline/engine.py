@@ -182,7 +182,9 @@ def _steps(
             found, looks = step.detections[one.camera.name], step.embeddings.setdefault(one.camera.name, {})
             one.result.offered += int((found.scores >= one.config.tracker.high).sum())
 
-            def embed(rows: np.ndarray, frame: Frame = frame, found: Detections = found, looks: dict[int, np.ndarray] = looks) -> np.ndarray:
+            def embed(
+                rows: np.ndarray, frame: Frame = frame, found: Detections = found, looks: dict[int, np.ndarray] = looks
+            ) -> np.ndarray:
                 if known is None and embedder is not None:
                     with watch("embed"):
                         looks.update(zip(rows.tolist(), embedder.embed_boxes(frame.image, found.boxes[rows]), strict=True))

@@ -49,14 +49,27 @@ def evaluate(pairs: dict[str, tuple[Path, Path]]) -> Scores:
             _write(root / "gt" / name / "gt/gt.txt", truth, truth=True)
             _write(root / "tracks/run/data" / f"{name}.txt", tracks, truth=False)
         config = trackeval.Evaluator.get_default_eval_config()
-        quiet = ("PRINT_RESULTS", "PRINT_CONFIG", "TIME_PROGRESS", "OUTPUT_SUMMARY", "OUTPUT_DETAILED", "PLOT_CURVES", "USE_PARALLEL", "OUTPUT_EMPTY_CLASSES")
+        quiet = (
+            "PRINT_RESULTS",
+            "PRINT_CONFIG",
+            "TIME_PROGRESS",
+            "OUTPUT_SUMMARY",
+            "OUTPUT_DETAILED",
+            "PLOT_CURVES",
+            "USE_PARALLEL",
+            "OUTPUT_EMPTY_CLASSES",
+        )
         config.update(dict.fromkeys(quiet, False), BREAK_ON_ERROR=True, LOG_ON_ERROR=None)
         dataset = trackeval.datasets.MotChallenge2DBox(
             trackeval.datasets.MotChallenge2DBox.get_default_dataset_config()
             | {"GT_FOLDER": str(root / "gt"), "TRACKERS_FOLDER": str(root / "tracks"), "TRACKERS_TO_EVAL": ["run"], "SKIP_SPLIT_FOL": True}
             | {"SEQ_INFO": lengths, "PRINT_CONFIG": False, "CLASSES_TO_EVAL": ["pedestrian"], "BENCHMARK": "MOT17"}
         )
-        metrics = [trackeval.metrics.HOTA(), trackeval.metrics.CLEAR({"PRINT_CONFIG": False}), trackeval.metrics.Identity({"PRINT_CONFIG": False})]
+        metrics = [
+            trackeval.metrics.HOTA(),
+            trackeval.metrics.CLEAR({"PRINT_CONFIG": False}),
+            trackeval.metrics.Identity({"PRINT_CONFIG": False}),
+        ]
         try:
             results, _ = trackeval.Evaluator(config).evaluate([dataset], metrics)
         except trackeval.utils.TrackEvalException as error:
@@ -70,7 +83,7 @@ def evaluate(pairs: dict[str, tuple[Path, Path]]) -> Scores:
 def _write(path: Path, rows: np.ndarray, truth: bool) -> None:
     columns = rows.shape[1]
     if truth:  # frame, id, box, counts?, class, visibility
-        counts = rows[:, 6] if columns > 6 else np.ones(len(rows))
+        counts = (rows[:, 6] != 0).astype(float) if columns > 6 else np.ones(len(rows))
         classes = rows[:, 7] if columns > 7 and (rows[:, 7] > 0).all() else np.ones(len(rows))
         seen = rows[:, 8] if columns > 8 else np.ones(len(rows))
         table = np.column_stack([rows[:, :6], counts, classes, seen])

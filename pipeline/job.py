@@ -127,7 +127,10 @@ def execute(request: Request, watcher: Callable[[list[Camera]], Callable[[], Non
             journal.close(remove=done)
     failed = bool(refused) or any(result.progress.error for result in results)
     exit_code = stop.exit_code if stop() else SOURCE_FAILED if failed else OK
-    inference = {"detector": getattr(getattr(detector, "session", None), "seconds", 0.0), "reid": embedder.session.seconds if embedder else 0.0}
+    inference = {
+        "detector": getattr(getattr(detector, "session", None), "seconds", 0.0),
+        "reid": embedder.session.seconds if embedder else 0.0,
+    }
     record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
     try:
         _write_page(out, results, record)

@@ -68,7 +68,9 @@ class Journal:
         if resume and path.exists():
             with path.open("rb") as file:
                 if file.read(len(MAGIC)) != MAGIC or file.readline() != key.encode() + b"\n":
-                    raise UsageError(f"{path}: it belongs to a run with other sources, models or settings; resume with the same, or run without --resume")
+                    raise UsageError(
+                        f"{path}: it belongs to a run with other sources, models or settings; resume with the same, or run without --resume"
+                    )
                 self._end = _valid_end(file)
             self._replay = path.open("rb")
             self._replay.seek(len(head))

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.colours import colour
 from pipeline.sheets import clock
 from pipeline.tracklets import Tracklet
 
@@ -76,8 +77,18 @@ def write_page(path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any])
     for camera in cameras:
         longest = sorted(camera["cards"], key=lambda card: card.start - card.end)[:MOST_CARDS]
         kept = sorted(longest, key=lambda card: (card.start, card.track))
-        shown.append(camera | {"kept": kept, "lanes": lanes(kept, duration / 100), "busiest": busiest(camera["cards"]), "hidden": len(camera["cards"]) - len(kept)})
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["clock"] = clock
+        shown.append(
+            camera
+            | {
+                "kept": kept,
+                "lanes": lanes(kept, duration / 100),
+                "busiest": busiest(camera["cards"]),
+                "hidden": len(camera["cards"]) - len(kept),
+            }
+        )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(clock=clock, colour=colour)
     html = environment.get_template("page.html").render(cameras=shown, facts=facts, duration=duration, ticks=ticks(duration))
     path.write_text(html, encoding="utf-8")

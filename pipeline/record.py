@@ -29,7 +29,9 @@ def commit() -> str | None:
     """The commit of the checkout this code runs from; None where it is installed elsewhere."""
     here = Path(__file__).parent
     try:
-        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD", "--show-prefix"], capture_output=True, text=True, timeout=5, check=False)
+        found = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD", "--show-prefix"], capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = found.stdout.split()
@@ -45,7 +47,11 @@ def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[st
     own: Session | None = getattr(detector, "session", None)
     facts = {"detector": of(own), "reid": of(embedder.session if embedder else None)}
     if detector is not None and own is None:
-        facts["detector"] = {"file": str(getattr(getattr(detector, "model", None), "ckpt_path", type(detector).__name__)), "sha256": None, "providers": ["ultralytics"]}
+        facts["detector"] = {
+            "file": str(getattr(getattr(detector, "model", None), "ckpt_path", type(detector).__name__)),
+            "sha256": None,
+            "providers": ["ultralytics"],
+        }
     if embedder is not None and facts["reid"] is not None:
         facts["reid"]["gate"] = embedder.facts.calibration.gate
     return facts

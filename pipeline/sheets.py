@@ -24,7 +24,9 @@ def contact_sheet(tracklet: Tracklet) -> np.ndarray:
     """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six a row, each with its time."""
     rows = -(-len(tracklet.crops) // COLUMNS)
     sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), 250, np.uint8)
-    head = f"{tracklet.camera}  track {tracklet.track}  {clock(tracklet.times[0])} - {clock(tracklet.times[-1])}  {len(tracklet.frames)} boxes"
+    head = (
+        f"{tracklet.camera}  track {tracklet.track}  {clock(tracklet.times[0])} - {clock(tracklet.times[-1])}  {len(tracklet.frames)} boxes"
+    )
     cv2.putText(sheet, head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
     for at, (jpeg, time) in enumerate(zip(tracklet.crops, tracklet.crop_times, strict=True)):
         crop = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)

@@ -286,7 +286,9 @@ class VideoSource:
         if quarter:
             image = np.ascontiguousarray(np.rot90(image, quarter))
         if image.shape[:2] != (self.height, self.width):
-            self.progress.warn(f"the picture changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in each frame's own pixels")
+            self.progress.warn(
+                f"the picture changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in each frame's own pixels"
+            )
         return image
 
 

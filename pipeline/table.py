@@ -30,7 +30,12 @@ SCHEMA = pa.schema(
         pa.field("boxes", pa.list_(pa.list_(pa.float32(), 4)), False),
         pa.field("scores", pa.list_(pa.float32()), False),
     ],
-    metadata={"passerby.tracklets": str(VERSION), "boxes": "x1, y1, x2, y2 in pixels", "times": "seconds from the source's start", "frames": "from 1"},
+    metadata={
+        "passerby.tracklets": str(VERSION),
+        "boxes": "x1, y1, x2, y2 in pixels",
+        "times": "seconds from the source's start",
+        "frames": "from 1",
+    },
 )
 
 

@@ -14,6 +14,7 @@ import av.error
 import cv2
 import numpy as np
 
+from pipeline.colours import PALETTE
 from pipeline.config import Output
 from pipeline.errors import OutputError
 from pipeline.sources import Frame
@@ -80,7 +81,9 @@ class VideoWriter:
     def _encode(self) -> None:
         draw = Annotator(self.settings.trail, self.rate)
         with av.open(str(self.path), "w", options={"movflags": "+faststart"}) as container:
-            stream: Any = container.add_stream(self.codec.name, rate=Fraction(self.rate).limit_denominator(1000), options=self.codec.options)
+            stream: Any = container.add_stream(
+                self.codec.name, rate=Fraction(self.rate).limit_denominator(1000), options=self.codec.options
+            )
             stream.width, stream.height, stream.pix_fmt = *self.size, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
             stream.codec_context.thread_count = 1
@@ -90,7 +93,9 @@ class VideoWriter:
                 image = draw(frame.image, tracks)
                 if (image.shape[1], image.shape[0]) != self.size:
                     odd = image.shape[1] - image.shape[1] % 2, image.shape[0] - image.shape[0] % 2
-                    image = np.ascontiguousarray(image[: self.size[1], : self.size[0]]) if odd == self.size else cv2.resize(image, self.size)
+                    image = (
+                        np.ascontiguousarray(image[: self.size[1], : self.size[0]]) if odd == self.size else cv2.resize(image, self.size)
+                    )
                 picture = av.VideoFrame.from_ndarray(image, format="bgr24")
                 last = max(last + 1, round(frame.time / TIME_BASE))
                 picture.pts, picture.time_base = last, TIME_BASE
@@ -112,7 +117,7 @@ class Annotator:
         import supervision as sv  # a second and more to import: only where something is drawn
 
         self._detections = sv.Detections
-        colour = {"color_lookup": sv.ColorLookup.TRACK}
+        colour = {"color": sv.ColorPalette.from_hex(list(PALETTE)), "color_lookup": sv.ColorLookup.TRACK}
         self._trail = sv.TraceAnnotator(position=sv.Position.BOTTOM_CENTER, trace_length=max(2, round(trail * rate)), thickness=2, **colour)
         self._box = sv.BoxAnnotator(thickness=2, **colour)
         self._label = sv.LabelAnnotator(text_scale=0.4, text_padding=3, **colour)

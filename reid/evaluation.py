@@ -28,7 +28,12 @@ def average_precision(ranks: np.ndarray) -> tuple[float, float]:
 
 
 def retrieval(
-    query: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
+    query: np.ndarray,
+    query_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    gallery_cameras: np.ndarray,
 ) -> Retrieval:
     """Single-query cosine retrieval of unit rows ``query`` (q, d) in ``gallery`` (g, d).
 

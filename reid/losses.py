@@ -6,7 +6,9 @@ import torch
 from torch.nn import functional as F
 
 
-def part_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, smoothing: float = 0.0) -> torch.Tensor:
+def part_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, smoothing: float = 0.0
+) -> torch.Tensor:
     """Sum over parts of the mean cross entropy of the images that have the part.
 
     ``logits`` (n, k, ids), ``labels`` (n,), ``valid`` (n, k) bool or None for all.

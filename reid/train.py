@@ -141,10 +141,17 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
                     kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
             sums += [float(term.detach()) for term in terms]
             if count % 50 == 0:
-                print(f"epoch {epoch + 1} step {count}/{steps} losses {(sums / count).round(3).tolist()} {(time.perf_counter() - began) / count:.2f} s/step", flush=True)
+                print(
+                    f"epoch {epoch + 1} step {count}/{steps} losses {(sums / count).round(3).tolist()} {(time.perf_counter() - began) / count:.2f} s/step",
+                    flush=True,
+                )
         score = validate(average, held, held_pictures)
         row = {"epoch": epoch + 1, **dict(zip(("main", "aux", "align", "triplet"), (sums / count).round(4), strict=True))}
-        row |= {"held_out_map": round(score.map, 4), "held_out_rank1": round(score.rank1, 4), "seconds": round(time.perf_counter() - began, 1)}
+        row |= {
+            "held_out_map": round(score.map, 4),
+            "held_out_rank1": round(score.rank1, 4),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
         print(row, flush=True)
         fresh = not (out / "log.csv").exists() or epoch == 0
         with (out / "log.csv").open("w" if fresh else "a", newline="") as file:

@@ -36,7 +36,9 @@ def write_clip(
         tick = Fraction(1, rate) if times is None else Fraction(1, 1000)
         for index, picture in enumerate(pictures):
             if stream is None:
-                stream = container.add_stream(codec, rate=rate, options=options or {"g": "10"} | ({"preset": "ultrafast"} if codec == "libx264" else {}))
+                stream = container.add_stream(
+                    codec, rate=rate, options=options or {"g": "10"} | ({"preset": "ultrafast"} if codec == "libx264" else {})
+                )
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = pixels
                 stream.codec_context.time_base = tick
@@ -50,7 +52,9 @@ def write_clip(
     return path
 
 
-def figure(picture: np.ndarray, x: int, ground: int, height: int, shirt: tuple[int, int, int], trousers: tuple[int, int, int], stride: float = 0.0) -> None:
+def figure(
+    picture: np.ndarray, x: int, ground: int, height: int, shirt: tuple[int, int, int], trousers: tuple[int, int, int], stride: float = 0.0
+) -> None:
     """Draw a standing person into ``picture``, in place: head, trunk, arms, legs; ``ground`` is where the feet are."""
     unit = height / 8
     skin, dark = (150, 180, 220), (40, 40, 50)
@@ -62,8 +66,35 @@ def figure(picture: np.ndarray, x: int, ground: int, height: int, shirt: tuple[i
     swing = unit * 0.9 * np.sin(stride)
     for side in (-1, 1):
         limb((x + side * 0.45 * unit, hip), (x + side * (0.35 * unit + swing), ground - 0.2 * unit), trousers, 1.0 * unit)
-        limb((x + side * (0.35 * unit + swing), ground - 0.1 * unit), (x + side * (0.35 * unit + swing) + 0.5 * unit, ground), dark, 0.5 * unit)
-        limb((x + side * 0.95 * unit, neck + 0.4 * unit), (x + side * (1.1 * unit) - side * swing * 0.5, hip + 0.2 * unit), shirt, 0.6 * unit)
+        limb(
+            (x + side * (0.35 * unit + swing), ground - 0.1 * unit),
+            (x + side * (0.35 * unit + swing) + 0.5 * unit, ground),
+            dark,
+            0.5 * unit,
+        )
+        limb(
+            (x + side * 0.95 * unit, neck + 0.4 * unit), (x + side * (1.1 * unit) - side * swing * 0.5, hip + 0.2 * unit), shirt, 0.6 * unit
+        )
     cv2.rectangle(picture, (round(x - 0.95 * unit), round(neck)), (round(x + 0.95 * unit), round(hip + 0.3 * unit)), shirt, -1, cv2.LINE_AA)
-    cv2.ellipse(picture, (round(x), round(neck - 0.65 * unit)), (max(1, round(0.5 * unit)), max(1, round(0.65 * unit))), 0, 0, 360, skin, -1, cv2.LINE_AA)
-    cv2.ellipse(picture, (round(x), round(neck - 0.95 * unit)), (max(1, round(0.52 * unit)), max(1, round(0.4 * unit))), 0, 180, 360, dark, -1, cv2.LINE_AA)
+    cv2.ellipse(
+        picture,
+        (round(x), round(neck - 0.65 * unit)),
+        (max(1, round(0.5 * unit)), max(1, round(0.65 * unit))),
+        0,
+        0,
+        360,
+        skin,
+        -1,
+        cv2.LINE_AA,
+    )
+    cv2.ellipse(
+        picture,
+        (round(x), round(neck - 0.95 * unit)),
+        (max(1, round(0.52 * unit)), max(1, round(0.4 * unit))),
+        0,
+        180,
+        360,
+        dark,
+        -1,
+        cv2.LINE_AA,
+    )

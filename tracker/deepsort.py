@@ -193,7 +193,15 @@ class DeepSort:
         return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
 
     def _appearance(
-        self, looks: _Looks, position: np.ndarray, state: State, live: np.ndarray, measured: np.ndarray, high: np.ndarray, time: float, easy: np.ndarray
+        self,
+        looks: _Looks,
+        position: np.ndarray,
+        state: State,
+        live: np.ndarray,
+        measured: np.ndarray,
+        high: np.ndarray,
+        time: float,
+        easy: np.ndarray,
     ) -> np.ndarray:
         """(live, high) cost in 0..0.5 where appearance and reach allow the pair, else 1."""
         settings = self.settings

@@ -33,15 +33,24 @@ class TrackerSettings:
     low_iou: float = 0.5
     tentative_iou: float = 0.3
     measurement_noise: float = 0.1
-    position_noise: float = 0.2
-    velocity_noise: float = 0.25
+    position_noise: float = 0.15
+    velocity_noise: float = 0.3
     initial_velocity: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("high", "low", "new", "visible", "match_cost", "low_iou", "tentative_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
-        for name in ("keep", "refresh", "reach", "reach_per_second", "measurement_noise", "position_noise", "velocity_noise", "initial_velocity"):
+        for name in (
+            "keep",
+            "refresh",
+            "reach",
+            "reach_per_second",
+            "measurement_noise",
+            "position_noise",
+            "velocity_noise",
+            "initial_velocity",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
         if self.gallery < 1:
