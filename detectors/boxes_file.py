@@ -33,7 +33,7 @@ def read_boxes(path: Path) -> dict[int, Detections]:
             if not np.isfinite(values).all() or min(values[4:6]) < 0:
                 raise ValueError(f"{path}, line {number}: width and height must be finite and not negative: {line.strip()[:60]!r}")
             frames.append(int(values[0]))
-            rows.append(values[2:6] + [values[6] if len(values) > 6 else 1.0])
+            rows.append([*values[2:6], values[6] if len(values) > 6 else 1.0])
     table = np.array(rows, np.float32).reshape(-1, 5)
     scores = table[:, 4]
     if len(scores) and scores.max() > 1:

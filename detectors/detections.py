@@ -59,7 +59,7 @@ class Detections:
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
-def _refuse(bad: np.ndarray, values: np.ndarray, message: str) -> None:
+def _refuse(bad: Any, values: np.ndarray, message: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(message.format(row=row, value=values[row].tolist()))

@@ -46,7 +46,8 @@ def as_bgr(picture: np.ndarray) -> np.ndarray:
 def input_size(height: int, width: int, longest: int, stride: int) -> tuple[int, int]:
     """(rows, columns) of the smallest input, multiples of ``stride``, that holds the picture with its longest side at ``longest``."""
     scale = longest / max(height, width)
-    return tuple(max(stride, int(np.ceil(round(side * scale) / stride)) * stride) for side in (height, width))  # type: ignore[return-value]
+    rows, columns = (max(stride, int(np.ceil(round(side * scale) / stride)) * stride) for side in (height, width))
+    return rows, columns
 
 
 def letterbox(picture: np.ndarray, rows: int, columns: int, centre: bool = True) -> tuple[np.ndarray, Fit]:

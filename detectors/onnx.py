@@ -127,7 +127,7 @@ class OnnxDetector:
         groups: dict[tuple[int, int], list[tuple[int, np.ndarray, Fit]]] = defaultdict(list)
         for index, picture in enumerate(pictures):
             picture = as_bgr(picture)
-            rows, columns = self.layout.fixed or input_size(*picture.shape[:2], self.size, self.layout.stride)
+            rows, columns = self.layout.fixed or input_size(picture.shape[0], picture.shape[1], self.size, self.layout.stride)
             groups[rows, columns].append((index, *letterbox(picture, rows, columns, centre=self.layout.head != "yolox")))
         batchable = not isinstance(self.session.input_shape[0], int)
         for (rows, columns), members in groups.items():

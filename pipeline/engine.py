@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,18 +34,21 @@ from tracker import DeepSort, Tracks
 
 
 class Stopwatch:
-    """Seconds of the main thread by stage."""
+    """Seconds of the main thread by stage; a stage within another one counts for itself alone."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._inner = 0.0
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
+        began, outer, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - began
+            took = time.perf_counter() - began
+            self.seconds[stage] += took - self._inner
+            self._inner = outer + took
 
 
 @dataclass
@@ -182,16 +185,9 @@ def _steps(
             found, looks = step.detections[one.camera.name], step.embeddings.setdefault(one.camera.name, {})
             one.result.offered += int((found.scores >= one.config.tracker.high).sum())
 
-            def embed(
-                rows: np.ndarray, frame: Frame = frame, found: Detections = found, looks: dict[int, np.ndarray] = looks
-            ) -> np.ndarray:
-                if known is None and embedder is not None:
-                    with watch("embed"):
-                        looks.update(zip(rows.tolist(), embedder.embed_boxes(frame.image, found.boxes[rows]), strict=True))
-                return np.stack([looks[row] for row in rows.tolist()])
-
+            embed = None if embedder is None else _looker(embedder if known is None else None, frame, found, looks, watch)
             with watch("track"):
-                tracks = one.tracker.update(found, frame.time, embed if embedder is not None else None)
+                tracks = one.tracker.update(found, frame.time, embed)
             one.result.embedded += len(looks)
             with watch("write"):
                 one.take(frame, tracks, looks, table)
@@ -199,6 +195,20 @@ def _steps(
             with watch("journal"):
                 journal.write(step)
         on_step()
+
+
+def _looker(
+    embedder: Embedder | None, frame: Frame, found: Detections, looks: dict[int, np.ndarray], watch: Stopwatch
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What the tracker asks for embeddings by row: computed and kept in ``looks``; without an embedder, read from there."""
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        if embedder is not None:
+            with watch("embed"):
+                looks.update(zip(rows.tolist(), embedder.embed_boxes(frame.image, found.boxes[rows]), strict=True))
+        return np.stack([looks[row] for row in rows.tolist()])
+
+    return embed
 
 
 def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector | None) -> dict[str, Detections]:

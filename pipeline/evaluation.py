@@ -7,6 +7,7 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +77,21 @@ def evaluate(pairs: dict[str, tuple[Path, Path]]) -> Scores:
             raise UsageError(f"TrackEval refuses the input: {error}") from None
     found = results["MotChallenge2DBox"]["run"]["COMBINED_SEQ"]["pedestrian"]
     hota, clear, identity = found["HOTA"], found["CLEAR"], found["Identity"]
-    percent = [100 * float(np.mean(x)) for x in (hota["HOTA"], hota["DetA"], hota["AssA"], identity["IDF1"], clear["MOTA"])]
-    return Scores(*percent, switches=int(clear["IDSW"]), fragments=int(clear["Frag"]), sequences=len(pairs))
+    return Scores(
+        hota=_percent(hota["HOTA"]),
+        det_a=_percent(hota["DetA"]),
+        ass_a=_percent(hota["AssA"]),
+        idf1=_percent(identity["IDF1"]),
+        mota=_percent(clear["MOTA"]),
+        switches=int(clear["IDSW"]),
+        fragments=int(clear["Frag"]),
+        sequences=len(pairs),
+    )
+
+
+def _percent(values: Any) -> float:
+    """Mean over the thresholds, where there are several."""
+    return 100 * float(np.mean(values))
 
 
 def _write(path: Path, rows: np.ndarray, truth: bool) -> None:

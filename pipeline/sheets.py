@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def contact_sheet(tracklet: Tracklet) -> np.ndarray:
     )
     cv2.putText(sheet, head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
     for at, (jpeg, time) in enumerate(zip(tracklet.crops, tracklet.crop_times, strict=True)):
-        crop = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        crop: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         if crop.shape[1] > CELL - 4:
             crop = cv2.resize(crop, (CELL - 4, max(1, round(crop.shape[0] * (CELL - 4) / crop.shape[1]))))
         top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL

@@ -11,7 +11,7 @@ import glob
 import io
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -183,14 +183,15 @@ class VideoSource:
 
     def read(self, selection: Selection) -> Iterator[Frame]:
         clock = _Clock(self.rate)
-        offset, index = 0, 0
+        offset: int | None = 0
+        index = 0
         while offset is not None:
             index, offset = yield from self._read_from(offset, index, selection, clock)
         packets_lost = 0 if self.declared is None else self.declared - index
         if packets_lost > 0 and not self.progress.error and not (selection.end is not None):
             self.progress.error = f"{self.path}: it declares {self.declared} frames and ends after {index}; is it truncated?"
 
-    def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Iterator[Frame]:
+    def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Generator[Frame, None, tuple[int, int | None]]:
         """Read on from a byte ``offset``; returns (next frame index, offset to reopen at or None)."""
         progress = self.progress
         try:
@@ -281,7 +282,7 @@ class VideoSource:
                 demuxer = container.demux(stream)
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        image = frame.to_ndarray(format="bgr24")
+        image: np.ndarray = frame.to_ndarray(format="bgr24")
         quarter = turns(frame)
         if quarter:
             image = np.ascontiguousarray(np.rot90(image, quarter))

@@ -71,12 +71,12 @@ def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generat
         seen: set[int] = set()
         rest: list[int] = []
         for position, chunk in enumerate(order):  # a batch holds an identity once
-            label = int(labels[chunks[chunk][0]])
-            if label in seen:
+            who = int(labels[chunks[chunk][0]])
+            if who in seen:
                 rest.append(chunk)
                 continue
             batch.append(chunk)
-            seen.add(label)
+            seen.add(who)
             if len(batch) == ids:
                 rest += order[position + 1 :]
                 break

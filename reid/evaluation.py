@@ -57,4 +57,5 @@ def retrieval(
             rows.append((ranks[0] < 1, ranks[0] < 5, ap, trapezoid, len(ranks) / (ranks[-1] + 1)))
     if not rows:
         raise ValueError("no query has a picture of the same identity from another camera")
-    return Retrieval(*(float(x) for x in np.mean(rows, axis=0)), queries=len(rows))
+    rank1, rank5, ap, trapezoid, inp = np.mean(rows, axis=0).tolist()
+    return Retrieval(rank1, rank5, ap, trapezoid, inp, len(rows))

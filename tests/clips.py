@@ -78,7 +78,7 @@ def figure(
     cv2.rectangle(picture, (round(x - 0.95 * unit), round(neck)), (round(x + 0.95 * unit), round(hip + 0.3 * unit)), shirt, -1, cv2.LINE_AA)
     cv2.ellipse(
         picture,
-        (round(x), round(neck - 0.65 * unit)),
+        (int(x), round(neck - 0.65 * unit)),
         (max(1, round(0.5 * unit)), max(1, round(0.65 * unit))),
         0,
         0,
@@ -89,7 +89,7 @@ def figure(
     )
     cv2.ellipse(
         picture,
-        (round(x), round(neck - 0.95 * unit)),
+        (int(x), round(neck - 0.95 * unit)),
         (max(1, round(0.52 * unit)), max(1, round(0.4 * unit))),
         0,
         180,
