@@ -95,8 +95,8 @@ def augment(pictures: np.ndarray, rng: np.random.Generator, pad: int = 5, erase:
     padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     out = np.empty(pictures.shape, np.float32)
     for row in range(n):
-        y, x = rng.integers(0, 2 * pad + 1, 2)
-        crop = padded[row, y : y + h, x : x + w]
+        down, right = rng.integers(0, 2 * pad + 1, 2)
+        crop = padded[row, down : down + h, right : right + w]
         out[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
     if jitter:
         gain = rng.uniform(1 - jitter, 1 + jitter, (n, 1, 1, 3 if rng.random() < 0.3 else 1)).astype(np.float32)

@@ -18,9 +18,9 @@ class TrackerSettings:
     Motion: ``reach`` and ``reach_per_second`` bound how far (in box sizes) a track may be found from where it was predicted.
     """
 
-    high: float = 0.5
+    high: float = 0.6
     low: float = 0.1
-    new: float = 0.6
+    new: float = 0.7
     keep: float = 3.0
     gate: float | None = None
     gallery: int = 20

@@ -1,0 +1,125 @@
+"""Detectors: geometry of the letterbox, decoding of every head, and what happens to odd pictures and bad models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors import load_detector
+from detectors.boxes_file import read_boxes
+from detectors.letterbox import as_bgr, input_size, letterbox
+from detectors.onnx import Layout, decode, suppress, yolox_grid
+from detectors.session import ModelError
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(1, 900), width=st.integers(1, 900), longest=st.sampled_from([320, 640]), centre=st.booleans())
+def test_boxes_come_back_to_within_half_a_pixel(height, width, longest, centre):
+    rows, columns = input_size(height, width, longest, 32)
+    assert rows % 32 == columns % 32 == 0
+    image, fit = letterbox(np.zeros((height, width, 3), np.uint8), rows, columns, centre)
+    assert image.shape == (rows, columns, 3)
+    source = np.array([[0, 0, width, height], [width / 4, height / 4, width / 2, height / 2]], np.float32)
+    scale = np.array([fit.scale_x, fit.scale_y] * 2)
+    inside = source * scale + np.array([fit.left, fit.top] * 2)
+    assert (inside[:, 2:] <= [columns, rows]).all()
+    np.testing.assert_allclose(fit.to_source(inside), source, atol=0.5)
+
+
+def test_a_drawn_square_is_where_the_fit_says():
+    picture = np.zeros((300, 500, 3), np.uint8)
+    picture[100:200, 300:400] = 255
+    image, fit = letterbox(picture, 416, 640)
+    ys, xs = np.nonzero(image[..., 0] > 160)
+    box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
+    np.testing.assert_allclose(fit.to_source(box), [[300, 100, 400, 200]], atol=0.5)
+
+
+def test_every_head_is_decoded():
+    boxes = np.array([[10, 20, 30, 60]], np.float32)
+    yolo = np.zeros((6, 84), np.float32)  # two classes, the person is the second
+    yolo[:, 5] = [20, 40, 20, 40, 0.2, 0.9]
+    np.testing.assert_allclose(decode(yolo, Layout("yolo", 1, 32, None), 0.5, 64, 64)[0], boxes)
+    end = np.array([[10, 20, 30, 60, 0.9, 0], [0, 0, 5, 5, 0.8, 7], [0, 0, 5, 5, 0.1, 0]], np.float32)
+    found, scores = decode(end, Layout("end2end", 0, 32, None), 0.5, 64, 64)
+    np.testing.assert_allclose(found, boxes)
+    assert scores.tolist() == [pytest.approx(0.9)]
+    cells, strides = yolox_grid(64, 64)
+    yolox = np.zeros((84, 7), np.float32)
+    at = 64 + 5  # a cell of stride 16
+    yolox[at] = [20 / 16 - cells[at, 0], 40 / 16 - cells[at, 1], np.log(20 / 16), np.log(40 / 16), 0.9, 1.0, 0.0]
+    found, scores = decode(yolox, Layout("yolox", 0, 32, (64, 64)), 0.5, 64, 64)
+    np.testing.assert_allclose(found, boxes, rtol=1e-5)
+    assert strides[at] == 16
+
+
+def test_suppression_keeps_the_best_of_each():
+    boxes = np.array([[0, 0, 10, 20], [1, 0, 11, 20], [40, 0, 50, 20]], np.float32)
+    assert suppress(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 10).tolist() == [1, 2]
+    assert suppress(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 1).tolist() == [1]
+    assert len(suppress(boxes[:0], np.zeros(0, np.float32), 0.6, 10)) == 0
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector("person-s")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 700, 3), (480, 640), (480, 640, 1), (480, 640, 4), (2000, 3000, 3)])
+def test_odd_pictures_have_a_defined_result(detector, shape):
+    found = detector.detect([np.full(shape, 90, np.uint8)])
+    assert len(found) == 1
+    assert (found[0].boxes[:, 2] <= shape[1]).all()
+
+
+def test_sixteen_bits_and_what_is_refused(detector):
+    assert as_bgr(np.full((4, 4), 0x8000, np.uint16)).max() == 0x80
+    with pytest.raises(ValueError, match="float32"):
+        detector.detect([np.zeros((10, 10, 3), np.float32)])
+    with pytest.raises(ValueError, match="channels"):
+        detector.detect([np.zeros((10, 10, 2), np.uint8)])
+
+
+def test_a_batch_of_mixed_sizes_equals_one_by_one(detector):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, shape, np.uint8) for shape in ((240, 320, 3), (300, 300, 3), (240, 320, 3))]
+    together = detector.detect(pictures)
+    for picture, found in zip(pictures, together, strict=True):
+        alone = detector.detect([picture])[0]
+        np.testing.assert_allclose(found.boxes, alone.boxes, atol=0.1)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-3)
+    assert detector.detect([]) == []
+
+
+def test_models_that_do_not_fit_are_named(tmp_path):
+    with pytest.raises(ModelError, match="no such model file"):
+        load_detector(str(tmp_path / "none.onnx"))
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ModelError, match="not a model"):
+        load_detector(str(tmp_path / "text.onnx"))
+    with pytest.raises(ModelError, match="none of the YOLO heads"):
+        from reid.embedder import WEIGHTS
+
+        load_detector(str(next(WEIGHTS.glob("*.onnx"))))
+    with pytest.raises(ModelError, match="shipped are person-s"):
+        load_detector("person-xxl")
+
+
+def test_boxes_from_a_file(tmp_path):
+    path = tmp_path / "det.txt"
+    path.write_text("1,-1,10,20,30,40,80\n3 -1 1 2 3 4 40\n\n3,-1,5,5,5,5,20,-1,-1,-1\n")
+    found = read_boxes(path)
+    assert sorted(found) == [1, 3]
+    np.testing.assert_allclose(found[1].boxes, [[10, 20, 40, 60]])
+    np.testing.assert_allclose(found[3].scores, [0.5, 0.25])
+    for text, words in (
+        ("1,2,3\n", "line 1: 3 columns"),
+        ("1,-1,1,1,1,1\nx\n", "line 2"),
+        ("0,-1,1,1,1,1\n", "from 1"),
+        ("1,-1,1,1,-5,1\n", "not negative"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_boxes(path)

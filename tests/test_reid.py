@@ -1,0 +1,77 @@
+"""Re-ID at run time: crops, bundles, and the evaluator's hand-worked figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detectors.session import ModelError
+from reid import Embedder
+from reid.data import pk_batches
+from reid.embedder import crop_boxes
+from reid.evaluation import average_precision, retrieval
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return Embedder()
+
+
+def test_crops_of_any_size_give_unit_rows(embedder):
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 255, shape, np.uint8) for shape in ((1, 1, 3), (300, 90, 3), (64, 32, 3), (90, 40))]
+    rows = embedder.embed(crops)
+    assert rows.shape == (4, embedder.dimension)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(embedder.embed(crops[1:2]), rows[1:2], atol=1e-5)  # the batch changes nothing
+    assert embedder.embed([]).shape == (0, embedder.dimension)
+
+
+def test_boxes_over_the_edge_thin_and_outside_are_defined(embedder):
+    frame = np.random.default_rng(1).integers(0, 255, (100, 80, 3), np.uint8)
+    boxes = np.array([[-20, -20, 30, 60], [70, 90, 200, 300], [10, 10, 10, 10], [500, 500, 600, 600], [20.4, 10, 20.6, 50]], np.float32)
+    shapes = [crop.shape[:2] for crop in crop_boxes(frame, boxes)]
+    assert shapes == [(60, 30), (10, 10), (1, 1), (1, 1), (40, 1)]
+    assert np.isfinite(embedder.embed_boxes(frame, boxes)).all()
+    with pytest.raises(ValueError, match="box 1 is not finite"):
+        embedder.embed_boxes(frame, np.array([[0, 0, 1, 1], [np.nan, 0, 1, 1]]))
+
+
+def test_models_that_are_no_bundle_are_named(tmp_path):
+    with pytest.raises(ModelError, match="no such model file"):
+        Embedder(str(tmp_path / "none.onnx"))
+    with pytest.raises(ModelError, match="no re-ID bundle"):
+        from detectors.load import WEIGHTS
+
+        Embedder(str(WEIGHTS / "person-s.onnx"))
+
+
+def test_both_definitions_of_average_precision_by_hand():
+    # positives at ranks 1, 3 and 6: precisions 1, 2/3, 1/2; before them 1, 1/2, 2/5
+    rank_sum, trapezoid = average_precision(np.array([0, 2, 5]))
+    assert rank_sum == pytest.approx((1 + 2 / 3 + 1 / 2) / 3)
+    assert trapezoid == pytest.approx((1 + (2 / 3 + 1 / 2) / 2 + (1 / 2 + 2 / 5) / 2) / 3)
+
+
+def test_the_protocol_leaves_out_the_same_camera_and_queries_without_a_positive():
+    query = np.eye(3, dtype=np.float32)[:2]
+    gallery = np.array([[1, 0, 0], [0.6, 0.8, 0], [0.8, 0, 0.6], [0, 1, 0]], np.float32)
+    scores = retrieval(query, np.array([1, 2]), np.array([1, 1]), gallery, np.array([1, 1, 3, 2]), np.array([1, 2, 2, 1]))
+    # query 1: gallery 0 is its own camera; then id 3 (0.8) before id 1 (0.6): rank 2. Query 2 has its own camera's alone.
+    assert scores.queries == 1
+    assert scores.rank1 == 0
+    assert scores.map == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="no query"):
+        retrieval(query[1:], np.array([2]), np.array([1]), gallery, np.array([1, 1, 3, 2]), np.array([1, 2, 2, 1]))
+
+
+def test_batches_hold_an_identity_once_and_an_epoch_shows_each_picture():
+    labels = np.repeat(np.arange(20), np.random.default_rng(0).integers(1, 9, 20))
+    seen = []
+    for rows in pk_batches(labels, 4, 4, np.random.default_rng(0)):
+        assert len(rows) == 16
+        assert len(set(labels[rows].tolist())) == 4
+        assert all(len(set(chunk)) == 1 for chunk in labels[rows].reshape(4, 4).tolist())
+        seen += rows.tolist()
+    assert len(set(seen)) > 0.6 * len(labels)
