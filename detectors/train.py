@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,26 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])
 STD = torch.tensor([0.229, 0.224, 0.225])
 
 
+class Stage(BaseModel):
+    """One training run of ``ultralytics`` options from the weights of the stage before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    frozen_stages: int = Field(default=0, ge=0, le=19)
+    cosine_by_step: bool = False
+    ultralytics: dict[str, Any] = Field(default_factory=dict)
+
+
 class Recipe(BaseModel):
-    """A training recipe: the model's YAML, our own switches, and what goes to ultralytics' trainer as it is."""
+    """A training recipe: the model's YAML, how often pictures repeat, and its stages, each with what ultralytics takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Path
     repeat: dict[str, int] = Field(default_factory=dict)
-    frozen_stages: int = Field(default=0, ge=0, le=19)
     threads: int = Field(default=2, ge=1)
-    ultralytics: dict[str, Any] = Field(default_factory=dict)
+    stages: tuple[Stage, ...]
 
 
 def imagenet_mobilenet_v2() -> dict[str, torch.Tensor]:
@@ -74,8 +85,36 @@ def picture_list(folder: Path, repeat: dict[str, int]) -> list[str]:
     return [str(path.resolve()) for path in pictures for _ in range(repeat.get(path.stem.split("_")[0], 1))]
 
 
+def cosine_by_step(trainer: DetectionTrainer) -> None:
+    """Let the learning rate fall by a half cosine from batch to batch: ultralytics does so from epoch to epoch only."""
+    trainer.steps_done = getattr(trainer, "steps_done", trainer.start_epoch * len(trainer.train_loader)) + 1
+    done = min(1.0, trainer.steps_done / (trainer.epochs * len(trainer.train_loader)))
+    factor = trainer.args.lrf + (1 - trainer.args.lrf) * 0.5 * (1 + math.cos(math.pi * done))
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def train_stage(stage: Stage, model: YOLO, data: Path, out: Path, resume: bool) -> Path:
+    """Train one stage; returns its last checkpoint, whose weights are the moving average."""
+    last = out / stage.name / "weights/last.pt"
+    options = dict(stage.ultralytics)
+    options |= {"data": str(data), "project": str(out), "name": stage.name, "exist_ok": True, "workers": 0, "amp": False}
+    options["freeze"] = [f"0.m.{number}" for number in range(stage.frozen_stages)]
+    going_on = resume and last.exists()
+    yolo = YOLO(last) if going_on else model
+    if stage.cosine_by_step:
+        yolo.add_callback("on_train_batch_start", cosine_by_step)
+    if yolo.ckpt is None:  # from a YAML: PersonTrainer starts from ImageNet, not from a model of ultralytics
+        options["pretrained"] = False
+    yolo.train(trainer=PersonTrainer, **({"resume": True} if going_on else options))
+    return last
+
+
 def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
-    """Train on ``data/train`` and ``data/val`` (each ``images/`` and ``labels/``); returns the best checkpoint's path."""
+    """Train on ``data/train`` and ``data/val`` (each ``images/`` and ``labels/``); returns the last stage's checkpoint.
+
+    ``resume`` leaves out the stages whose ``done`` file is there and goes on in the one after them.
+    """
     torch.set_num_threads(recipe.threads)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -83,16 +122,19 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     print("pictures an epoch:", dict(Counter(Path(p).stem.split("_")[0] for p in listing)))
     (out / "train.txt").write_text("\n".join(listing) + "\n")
     (out / "val.txt").write_text("\n".join(picture_list(data / "val", {})) + "\n")
-    (out / "data.yaml").write_text(yaml.safe_dump({"path": str(out), "train": "train.txt", "val": "val.txt", "names": {0: "person"}}))
-    last = out / "run/weights/last.pt"
-    options = dict(recipe.ultralytics)
-    options |= {"data": str(out / "data.yaml"), "project": str(out), "name": "run", "exist_ok": True, "workers": 0, "amp": False}
-    options["freeze"] = [f"0.m.{stage}" for stage in range(recipe.frozen_stages)]
-    if resume and last.exists():
-        YOLO(last).train(trainer=PersonTrainer, resume=True)
-    else:
-        YOLO(recipe.model).train(trainer=PersonTrainer, pretrained=False, **options)
-    return out / "run/weights/best.pt"
+    facts = {"path": str(out), "train": "train.txt", "val": "val.txt", "names": {0: "person"}}
+    (out / "data.yaml").write_text(yaml.safe_dump(facts))
+    last: Path | None = None
+    for stage in recipe.stages:
+        done = out / stage.name / "done"
+        if resume and done.exists():
+            last = out / stage.name / "weights/last.pt"
+            continue
+        last = train_stage(stage, YOLO(last or recipe.model), out / "data.yaml", out, resume)
+        done.touch()
+    if last is None:
+        raise ValueError("the recipe has no stages")
+    return last
 
 
 if __name__ == "__main__":

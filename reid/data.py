@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-MARKET_NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d+)_\d+\.jpg$")
+MARKET_NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d+)_\d+(\.jpg)+$")  # some are named .jpg.jpg
 # published counts of Market-1501: pictures (the query split, the training split, and the gallery with its 3,819 junk boxes)
 MARKET_COUNTS = {"bounding_box_train": 12936, "query": 3368, "bounding_box_test": 19732}
 

@@ -32,9 +32,7 @@ def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> np.ndarra
 def evaluate(embedder: Embedder, data: Path) -> Retrieval:
     """Single query, cosine, by Market-1501's protocol."""
     query, gallery = market1501(data, "query"), market1501(data, "bounding_box_test")
-    return retrieval(
-        embed_split(embedder, query), query.ids, query.cameras, embed_split(embedder, gallery), gallery.ids, gallery.cameras
-    )
+    return retrieval(embed_split(embedder, query), query.ids, query.cameras, embed_split(embedder, gallery), gallery.ids, gallery.cameras)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""Measure a detector on pictures with known boxes: ``python -m detectors.evaluate person-s DATA``.
+
+``DATA`` is a folder in YOLO format (``images/``, ``labels/``), or a video or MOTChallenge sequence folder with ``gt/gt.txt`` beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detectors.load import Detector, DetectorSettings, load_detector
+
+HEIGHTS = {"under_32": (0, 32), "32_to_96": (32, 96), "over_96": (96, np.inf)}
+Sample = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """AP at IoU 0.5 (area under the envelope of precision over recall), and the score of the best F1 with what holds there."""
+
+    pictures: int
+    people: int
+    ap50: float
+    best_score: float
+    precision: float
+    recall: float
+    false_per_picture: float
+    recall_by_height: dict[str, float | None]
+
+
+def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
+    """(n,) row of ``truth`` that each box takes, best score first, or -1: each truth is taken once, by its best free overlap."""
+    taken = np.full(len(boxes), -1)
+    if not len(boxes) or not len(truth):
+        return taken
+    low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = [np.prod(rows[:, 2:] - rows[:, :2], axis=1) for rows in (boxes, truth)]
+    overlap = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    for row in range(len(boxes)):
+        best = int(overlap[row].argmax())
+        if overlap[row, best] >= iou:
+            taken[row] = best
+            overlap[:, best] = 0
+    return taken
+
+
+def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
+    """Quality over pairs of (h, w, 3) uint8 BGR pictures and (n, 4) true boxes. Raises ValueError where there are no boxes."""
+    scores, hits, found_at, heights = [], [], [], []
+    pictures = 0
+    for picture, truth in samples:
+        found = detector.detect([picture])[0]
+        order = np.argsort(-found.scores, kind="stable")
+        taken = match(found.boxes[order].astype(float), truth)
+        best = np.zeros(len(truth))  # the score that finds each person
+        best[taken[taken >= 0]] = found.scores[order][taken >= 0]
+        scores.append(found.scores[order])
+        hits.append(taken >= 0)
+        found_at.append(best)
+        heights.append(truth[:, 3] - truth[:, 1])
+        pictures += 1
+    if not pictures or not sum(map(len, heights)):
+        raise ValueError("no pictures with boxes of people to measure on")
+    score, hit, tall, best = (np.concatenate(rows) for rows in (scores, hits, heights, found_at))
+    order = np.argsort(-score, kind="stable")
+    score, hit = score[order], hit[order]
+    right = hit.cumsum()
+    precision, recall = right / np.arange(1, len(hit) + 1), right / len(tall)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    at = int(np.argmax(2 * right / (np.arange(1, len(hit) + 1) + len(tall))))
+    by_height = {
+        name: float((best[(tall >= low) & (tall < high)] >= score[at]).mean()) if ((tall >= low) & (tall < high)).any() else None
+        for name, (low, high) in HEIGHTS.items()
+    }
+    return Quality(
+        pictures,
+        len(tall),
+        float(np.sum(np.diff(recall, prepend=0) * envelope)),
+        float(score[at]),
+        float(precision[at]),
+        float(recall[at]),
+        float((~hit[: at + 1]).sum() / pictures),
+        by_height,
+    )
+
+
+def yolo_folder(folder: Path) -> Iterator[Sample]:
+    """Pictures and boxes of ``images/`` and ``labels/``; a picture without a label file shows nobody."""
+    for path in sorted((folder / "images").iterdir()):
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise ValueError(f"{path}: not a readable picture")
+        label = folder / "labels" / f"{path.stem}.txt"
+        rows = np.loadtxt(label, ndmin=2).reshape(-1, 5) if label.exists() and label.stat().st_size else np.zeros((0, 5))
+        size = np.array([picture.shape[1], picture.shape[0]] * 2)
+        yield picture, np.concatenate([rows[:, 1:3] - rows[:, 3:5] / 2, rows[:, 1:3] + rows[:, 3:5] / 2], 1) * size
+
+
+def sequence(video: Path, truth: Path, every: int) -> Iterator[Sample]:
+    """Each ``every``-th frame of a video and its people (class 1, counted) in MOTChallenge ground truth."""
+    rows = np.loadtxt(truth, delimiter=",")
+    rows = rows[rows[:, 6] != 0]
+    capture, frame = cv2.VideoCapture(str(video)), 0
+    while True:
+        good, picture = capture.read()
+        if not good:
+            return
+        frame += 1
+        if (frame - 1) % every == 0:
+            here = rows[rows[:, 0] == frame]
+            yield picture, np.concatenate([here[:, 2:4], here[:, 2:4] + here[:, 4:6]], 1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("detector")
+    parser.add_argument("data", type=Path, help="a folder in YOLO format, or a video")
+    parser.add_argument("--gt", type=Path, help="MOTChallenge ground truth of the video")
+    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--size", type=int)
+    args = parser.parse_args()
+    opened = load_detector(args.detector, DetectorSettings(confidence=0.01, size=args.size))
+    measured = evaluate(opened, sequence(args.data, args.gt, args.every) if args.gt else yolo_folder(args.data))
+    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(measured).items()}))
