@@ -102,9 +102,9 @@ def augment(pictures: np.ndarray, rng: np.random.Generator, pad: int = 5, erase:
         gain = rng.uniform(1 - jitter, 1 + jitter, (n, 1, 1, 3 if rng.random() < 0.3 else 1)).astype(np.float32)
         shift = rng.uniform(-jitter, jitter, (n, 1, 1, 1)).astype(np.float32) * 64
         out = np.clip(out * gain + shift, 0, 255)
-    for row in np.flatnonzero(rng.random(n) < erase):
+    for erased in np.flatnonzero(rng.random(n) < erase):
         area, aspect = rng.uniform(0.02, 0.33) * h * w, np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
-        eh, ew = min(int(np.sqrt(area * aspect)), h - 1), min(int(np.sqrt(area / aspect)), w - 1)
-        y, x = rng.integers(0, h - eh), rng.integers(0, w - ew)
-        out[row, y : y + eh, x : x + ew] = rng.uniform(0, 255, 3)
+        tall, wide = min(int(np.sqrt(area * aspect)), h - 1), min(int(np.sqrt(area / aspect)), w - 1)
+        top, left = int(rng.integers(0, h - tall)), int(rng.integers(0, w - wide))
+        out[erased, top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
     return out
