@@ -91,9 +91,11 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
     )
 
 
-def yolo_folder(folder: Path) -> Iterator[Sample]:
-    """Pictures and boxes of ``images/`` and ``labels/``; a picture without a label file shows nobody."""
+def yolo_folder(folder: Path, kinds: tuple[str, ...] = ("",)) -> Iterator[Sample]:
+    """Pictures and boxes of ``images/`` and ``labels/``, of names that begin with one of ``kinds``; no label file: nobody."""
     for path in sorted((folder / "images").iterdir()):
+        if not path.name.startswith(kinds):
+            continue
         picture = cv2.imread(str(path))
         if picture is None:
             raise ValueError(f"{path}: not a readable picture")
@@ -125,7 +127,8 @@ if __name__ == "__main__":
     parser.add_argument("--gt", type=Path, help="MOTChallenge ground truth of the video")
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--kinds", nargs="+", default=[""], help="beginnings of picture names")
     args = parser.parse_args()
     opened = load_detector(args.detector, DetectorSettings(confidence=0.01, size=args.size))
-    measured = evaluate(opened, sequence(args.data, args.gt, args.every) if args.gt else yolo_folder(args.data))
+    measured = evaluate(opened, sequence(args.data, args.gt, args.every) if args.gt else yolo_folder(args.data, tuple(args.kinds)))
     print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(measured).items()}))

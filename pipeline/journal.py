@@ -6,7 +6,8 @@ replaying it through the tracker is exact and costs no inference. A torn last re
 
 from __future__ import annotations
 
-import io
+import json
+import math
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -32,28 +33,31 @@ class Step:
 
 
 def _pack(step: Step) -> bytes:
-    arrays: dict[str, np.ndarray] = {}
+    """A line of JSON, [camera, frame index, detections, embeddings, dimension] each, and behind it the arrays' bytes."""
+    heads, parts = [], []
     for camera, index in step.frames.items():
         found, looks = step.detections[camera], step.embeddings.get(camera, {})
-        rows = np.array(list(looks), np.int64)
-        parts = {"index": np.array(index), "boxes": found.boxes, "scores": found.scores, "rows": rows}
-        parts["embeddings"] = np.stack(list(looks.values())) if looks else np.zeros((0, 0), np.float32)
-        arrays |= {f"{camera}/{key}": value for key, value in parts.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return zlib.compress(buffer.getvalue(), 1)
+        embeddings = np.stack(list(looks.values())) if looks else np.zeros((0, 0), np.float32)
+        heads.append([camera, index, len(found), *embeddings.shape])
+        parts += [found.boxes.tobytes(), found.scores.tobytes(), np.array(list(looks), np.int64).tobytes(), embeddings.tobytes()]
+    return json.dumps(heads).encode() + b"\n" + b"".join(parts)
 
 
 def _unpack(data: bytes) -> Step:
-    step = Step()
-    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
-        for name in arrays.files:
-            camera, _, key = name.rpartition("/")
-            if key != "index":
-                continue
-            step.frames[camera] = int(arrays[name])
-            step.detections[camera] = Detections(arrays[f"{camera}/boxes"], arrays[f"{camera}/scores"])
-            step.embeddings[camera] = dict(zip(arrays[f"{camera}/rows"].tolist(), arrays[f"{camera}/embeddings"], strict=True))
+    line, _, rest = data.partition(b"\n")
+    step, at = Step(), 0
+
+    def take(kind: type[np.generic], *shape: int) -> np.ndarray:
+        nonlocal at
+        array = np.frombuffer(rest, kind, math.prod(shape), at).reshape(shape)
+        at += array.nbytes
+        return array
+
+    for camera, index, count, embedded, dimension in json.loads(line):
+        step.frames[camera] = index
+        step.detections[camera] = Detections(take(np.float32, count, 4), take(np.float32, count))
+        rows, embeddings = take(np.int64, embedded), take(np.float32, embedded, dimension)
+        step.embeddings[camera] = dict(zip(rows.tolist(), embeddings, strict=True))
     return step
 
 
