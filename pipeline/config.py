@@ -30,13 +30,17 @@ class Reading(BaseModel):
 
 
 class Output(BaseModel):
-    """What is written: ``video`` or not, its ``quality`` (x264's CRF, less is better), ``trail`` in seconds, crops a sheet."""
+    """What is written: ``video`` or not, its ``quality`` (x264's CRF, less is better), ``trail`` in seconds, crops a sheet.
+
+    ``fill``: gaps of up to so many seconds in a track are filled in ``tracks.txt`` by interpolation; 0 fills none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     video: bool = True
     quality: int = Field(default=26, ge=0, le=51)
     trail: float = Field(default=2.0, ge=0)
+    fill: float = Field(default=2.0, ge=0, le=60)
     sheet_crops: int = Field(default=12, ge=1, le=64)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from detectors import Detections, Detector
 from pipeline.cameras import Camera
 from pipeline.config import Config
 from pipeline.errors import OutputError, PasserbyError
+from pipeline.filling import TracksWriter
 from pipeline.journal import Journal, Step
-from pipeline.mot import write_frame
 from pipeline.page import Card
 from pipeline.prefetch import Prefetch
 from pipeline.sheets import write_sheet
@@ -77,7 +76,7 @@ class _CameraRun:
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker)
         self.collector = Collector(camera.name, config.output.sheet_crops)
-        self.text: TextIO = (self.folder / "tracks.txt").open("w", encoding="utf-8")
+        self.text = TracksWriter((self.folder / "tracks.txt").open("w", encoding="utf-8"), config.output.fill)
         source = camera.source
         self.video = None
         if config.output.video:
@@ -97,7 +96,7 @@ class _CameraRun:
         return None
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray], table: TrackletTable) -> None:
-        write_frame(self.text, frame.index + 1, tracks.ids, tracks.boxes, tracks.scores)
+        self.text.add(frame, tracks)
         self.collector.add(frame, tracks, embeddings)
         self.result.last_time = frame.time
         if self.video is not None:

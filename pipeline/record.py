@@ -59,7 +59,7 @@ def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[st
 
 def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any]) -> str:
     """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
-    decides = config.as_dict() | {"output": None, "models": models}
+    decides = config.as_dict() | {"output": None, "models": models}  # what is written may change, not what is seen
     decides["sources"] = [(spec.name, str(Path(spec.path).resolve()), _stamp(Path(spec.path)), str(spec.boxes)) for spec in specs]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
