@@ -1,5 +1,5 @@
 # Two commands: `make demo` sets up the run time and runs the main job; `make test` sets up everything and tests.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.9
 VENV := .venv
 RUNTIME := .venv-run

@@ -94,7 +94,7 @@ def cosine_by_step(trainer: DetectionTrainer) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def train_stage(stage: Stage, model: YOLO, data: Path, out: Path, resume: bool) -> Path:
+def train_stage(stage: Stage, model: YOLO, data: Path, out: Path, threads: int, resume: bool) -> Path:
     """Train one stage; returns its last checkpoint, whose weights are the moving average."""
     last = out / stage.name / "weights/last.pt"
     options = dict(stage.ultralytics)
@@ -102,6 +102,8 @@ def train_stage(stage: Stage, model: YOLO, data: Path, out: Path, resume: bool) 
     options["freeze"] = [f"0.m.{number}" for number in range(stage.frozen_stages)]
     going_on = resume and last.exists()
     yolo = YOLO(last) if going_on else model
+    # ultralytics sets one thread fewer than there are cores when it chooses the CPU, so ours is set after that
+    yolo.add_callback("on_pretrain_routine_start", lambda _: torch.set_num_threads(threads))
     if stage.cosine_by_step:
         yolo.add_callback("on_train_batch_start", cosine_by_step)
     if yolo.ckpt is None:  # from a YAML: PersonTrainer starts from ImageNet, not from a model of ultralytics
@@ -115,7 +117,6 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
 
     ``resume`` leaves out the stages whose ``done`` file is there and goes on in the one after them.
     """
-    torch.set_num_threads(recipe.threads)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     listing = picture_list(data / "train", recipe.repeat)
@@ -130,7 +131,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         if resume and done.exists():
             last = out / stage.name / "weights/last.pt"
             continue
-        last = train_stage(stage, YOLO(last or recipe.model), out / "data.yaml", out, resume)
+        last = train_stage(stage, YOLO(last or recipe.model), out / "data.yaml", out, recipe.threads, resume)
         done.touch()
     if last is None:
         raise ValueError("the recipe has no stages")

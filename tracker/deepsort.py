@@ -95,7 +95,7 @@ class DeepSort:
     def update(self, detections: Detections, time: float, embed: Embed | None = None) -> Tracks:
         """Take the detections of one frame and give the confirmed tracks among them.
 
-        Appearance comes from ``detections.embeddings``, or from ``embed``, called at most twice with the rows (m,) whose
+        Appearance comes from ``detections.embeddings``, or from ``embed``, called at most once with the rows (m,) whose
         embeddings are needed and giving (m, d) unit rows; with neither, motion alone decides.
         Raises ValueError for a time before the last one.
         """
