@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reid import losses
 from reid.backbones import Backbone
 from reid.data import Split, augment, load_pictures, market1501, pk_batches
-from reid.evaluation import Retrieval, retrieval
+from reid.evaluate import Retrieval, retrieval
 from reid.model import MPN
 from reid.priors import stripes
 

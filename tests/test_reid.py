@@ -9,7 +9,7 @@ from detectors.session import ModelError
 from reid import Embedder
 from reid.data import pk_batches
 from reid.embedder import crop_boxes
-from reid.evaluation import average_precision, retrieval
+from reid.evaluate import average_precision, retrieval
 
 
 @pytest.fixture(scope="module")
