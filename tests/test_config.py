@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import UsageError
+
+
+def test_the_example_is_valid():
+    config = load_config(Path(__file__).parent.parent / "configs/run.example.yaml")
+    assert config.tracker.keep == 5
 
 
 def test_layers_override_one_another(tmp_path):

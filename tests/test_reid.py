@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from detectors.session import ModelError
 from reid import Embedder
+from reid.bundle import KEY
 from reid.data import pk_batches
 from reid.embedder import crop_boxes
 from reid.evaluate import average_precision, retrieval
@@ -45,6 +48,25 @@ def test_models_that_are_no_bundle_are_named(tmp_path):
         from detectors.load import WEIGHTS
 
         Embedder(str(WEIGHTS / "person-s.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dimension": 99}, "the model gives .*512.*metadata say 99"),
+        ({"height": 256}, "the model takes .*128.*metadata say 3 x 256 x 64"),
+        ({"format": 2}, "bundle metadata format"),
+        ({"calibration": None}, "bundle metadata calibration"),
+        ({"colour": "HSV"}, "bundle metadata colour"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_named(tmp_path, embedder, change, words):
+    onnx = pytest.importorskip("onnx", reason="writing a bundle needs the extra [train]")
+    model = onnx.load(embedder.session.path)
+    onnx.helper.set_model_props(model, {KEY: json.dumps(embedder.facts.model_dump() | change)})
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(ModelError, match=words):
+        Embedder(str(tmp_path / "odd.onnx"))
 
 
 def test_both_definitions_of_average_precision_by_hand():

@@ -120,6 +120,14 @@ def test_a_change_of_size_keeps_both_sizes_and_time_goes_on(tmp_path):
     assert any("picture changes" in warning for warning in source.progress.warnings)
 
 
+def test_an_mp4_without_its_index_is_said_in_one_message(tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4", numbered(60))  # its moov lies at the end
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(SourceError, match="not a video that can be opened"):
+        open_source(cut)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"", "empty"), (b"this is a letter, not a video\n" * 50, "not a video"), (None, "no such file")],
