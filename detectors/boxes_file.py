@@ -8,6 +8,8 @@ import numpy as np
 
 from detectors.detections import Detections
 
+LARGEST = 1e9  # frames and pixels beyond are a broken file
+
 
 def read_boxes(path: Path) -> dict[int, Detections]:
     """Read ``frame, id, left, top, width, height, score, ...`` rows; frames count from 1.
@@ -17,7 +19,7 @@ def read_boxes(path: Path) -> dict[int, Detections]:
     """
     frames: list[int] = []
     rows: list[list[float]] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -28,10 +30,10 @@ def read_boxes(path: Path) -> dict[int, Detections]:
                 raise ValueError(f"{path}, line {number}: {line.strip()[:60]!r} is not a row of numbers") from None
             if len(values) < 6:
                 raise ValueError(f"{path}, line {number}: {len(values)} columns; a row is frame, id, left, top, width, height[, score]")
+            if not np.isfinite(values).all() or max(map(abs, values)) > LARGEST or min(values[4:6]) < 0:
+                raise ValueError(f"{path}, line {number}: numbers must be finite, width and height not negative: {line.strip()[:60]!r}")
             if values[0] < 1 or values[0] != int(values[0]):
                 raise ValueError(f"{path}, line {number}: frame {fields[0]}; frames are whole numbers from 1")
-            if not np.isfinite(values).all() or min(values[4:6]) < 0:
-                raise ValueError(f"{path}, line {number}: width and height must be finite and not negative: {line.strip()[:60]!r}")
             frames.append(int(values[0]))
             rows.append([*values[2:6], values[6] if len(values) > 6 else 1.0])
     table = np.array(rows, np.float32).reshape(-1, 5)

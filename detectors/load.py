@@ -38,6 +38,13 @@ class DetectorSettings:
     device: Device = "auto"
     threads: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("confidence", "iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
+        if self.size is not None and self.size < 32:
+            raise ValueError(f"size must be at least 32 pixels, is {self.size}")
+
 
 def shipped() -> list[str]:
     """Names of the detectors in the package."""

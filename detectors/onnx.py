@@ -37,6 +37,8 @@ def read_layout(session: Session) -> Layout:
     shape = session.input_shape
     if len(shape) != 4 or shape[1] != 3:
         raise ModelError(f"{session.path}: a detector takes (batch, 3, height, width), this model takes {shape}")
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise ModelError(f"{session.path}: it takes {shape[0]} pictures at a time; export it with a dynamic batch, or for one")
     fixed = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
     names = ast.literal_eval(session.metadata["names"]) if "names" in session.metadata else None
     if names is None:
@@ -49,7 +51,7 @@ def read_layout(session: Session) -> Layout:
     stride = int(float(session.metadata.get("stride", 32)))
     rows, columns = fixed or (2 * stride, 2 * stride)
     try:  # shapes in the file may be symbols: a small picture tells
-        out = session.run(np.zeros((shape[0] if isinstance(shape[0], int) else 1, 3, rows, columns), np.float32))[0].shape
+        out = session.run(np.zeros((1, 3, rows, columns), np.float32))[0].shape
     except Exception as error:  # onnxruntime raises bare pybind exceptions of many kinds
         raise ModelError(f"{session.path}: does not run on a {columns}x{rows} picture ({str(error).splitlines()[0][:120]})") from None
     cells = sum((rows // s) * (columns // s) for s in (8, 16, 32))

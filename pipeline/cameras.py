@@ -92,6 +92,6 @@ def open_cameras(specs: Iterable[CameraSpec], rate: float | None) -> tuple[list[
             cameras.append(Camera(spec.name, open_source(spec.path, rate), boxes))
         except SourceError as error:
             refused[spec.name] = str(error)
-        except OSError as error:
-            refused[spec.name] = f"{spec.path}: cannot be read ({error.strerror or error})"
+        except Exception as error:  # a library's surprise at one file must not take the other cameras down
+            refused[spec.name] = f"{spec.path}: cannot be read ({getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'})"
     return cameras, refused

@@ -20,7 +20,7 @@ from tracker.settings import TrackerSettings
 class Reading(BaseModel):
     """How sources are read: each ``every``-th frame from ``start`` to ``end`` (seconds); ``rate``: of images, per second."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     every: int = Field(default=1, ge=1)
     start: float | None = Field(default=None, ge=0)
@@ -35,7 +35,7 @@ class Output(BaseModel):
     ``fill``: gaps of up to so many seconds in a track are filled in ``tracks.txt`` by interpolation; 0 fills none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     video: bool = True
     quality: int = Field(default=26, ge=0, le=51)
@@ -104,11 +104,15 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _validated(values: Mapping[str, Any], where: str) -> Config:
+def _validated(values: Mapping[str, Any], where: str, whole: bool = True) -> Config:
+    """``whole`` False: a part of the settings, which may fit only with the others."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = [one for one in error.errors() if whole or one["type"] != "value_error"]
+        if not found:
+            return Config()
+        first = found[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":  # a settings class' own words, with the value in them
             raise UsageError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from None
@@ -136,7 +140,7 @@ def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Map
             raise UsageError(f"{file}: a configuration is a group of keys ({', '.join(Config.model_fields)})")
         values = dict(loaded or {})
         _check_keys(values, Config, str(file))
-        _validated(values, str(file))
+        _validated(values, str(file), whole=False)
     for key, value in (options or {}).items():
         if value is not None:
             values = _merge(values, nested(key, value))
@@ -144,8 +148,11 @@ def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Map
         key, sign, text = item.partition("=")
         if not sign or not key:
             raise UsageError(f"--set {item}: write it as dotted.key=value, --set tracker.keep=5 for example")
-        given = nested(key.strip(), yaml.safe_load(text))
+        try:
+            given = nested(key.strip(), yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise UsageError(f"--set {item}: {text!r} is not a value; put quotes around text with signs in it") from None
         _check_keys(given, Config, f"--set {item}")
-        _validated(given, f"--set {item}")
+        _validated(given, f"--set {item}", whole=False)
         values = _merge(values, given)
     return _validated(values, "configuration")

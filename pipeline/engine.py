@@ -55,6 +55,10 @@ class CameraResult:
     """What came of one camera: its counts, how many tracks, and the cards of its tracklets for the page."""
 
     camera: Camera
+    processed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    ended: bool = False
     tracks: int = 0
     embedded: int = 0
     offered: int = 0
@@ -64,6 +68,10 @@ class CameraResult:
     @property
     def progress(self) -> Progress:
         return self.camera.source.progress
+
+    def end(self) -> None:
+        """The source has ended: what it counted last holds; before that, what it had counted at the last frame taken."""
+        self.ended, self.skipped, self.failed = True, self.progress.skipped, self.progress.failed
 
 
 class _CameraRun:
@@ -88,16 +96,22 @@ class _CameraRun:
     def next(self) -> Frame | None:
         """The next frame; None at the end. A source that breaks ends here, with its error in its progress."""
         try:
-            return next(self.iterator, None)
+            frame = next(self.iterator, None)
+            if frame is None:
+                self.result.end()
+            return frame
         except PasserbyError as error:
             self.camera.source.progress.error = str(error)
         except Exception as error:  # a decoder's surprise must not take the other cameras down
             self.camera.source.progress.error = f"{self.camera.source.path}: reading failed ({type(error).__name__}: {error})"
+        self.result.end()
         return None
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray], table: TrackletTable) -> None:
         self.text.add(frame, tracks)
         self.collector.add(frame, tracks, embeddings)
+        self.result.processed += 1
+        self.result.skipped, self.result.failed = frame.skipped, frame.failed
         self.result.last_time = frame.time
         if self.video is not None:
             self.video.write(frame, tracks)

@@ -17,7 +17,7 @@ from detectors import Detector
 from pipeline import engine
 from pipeline.cameras import Camera, CameraSpec, open_cameras
 from pipeline.config import Config
-from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError
+from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
 from pipeline.journal import Journal
 from pipeline.page import write_page
 from pipeline.record import model_facts, run_key, run_record
@@ -84,6 +84,16 @@ def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
     return cameras, refused
 
 
+def refuse_own_inputs(request: Request) -> None:
+    """Raise UsageError where a run would write over what it reads."""
+    written = [(request.out / folder).resolve() for folder in ("people", *(spec.name for spec in request.specs))]
+    for spec in request.specs:
+        for path in (Path(spec.path), *([spec.boxes] if spec.boxes else [])):
+            place = path.resolve()
+            if any(place == folder or folder in place.parents for folder in written):
+                raise UsageError(f"{path}: the run would write into this input's folder ({request.out}); choose another output folder")
+
+
 def dry_run(request: Request) -> dict[str, Any]:
     """Open each source and model and say what would be done."""
     cameras, refused = open_or_fail(request)
@@ -111,11 +121,13 @@ def execute(request: Request, watcher: Callable[[list[Camera]], Callable[[], Non
         cameras, refused = open_or_fail(request)
         detector, embedder = open_models(config, cameras)
     models = model_facts(detector, embedder)
+    refuse_own_inputs(request)
     try:
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out / "journal.bin", run_key(request.specs, config, models), request.resume)
-        for sheet in (out / "people").glob("*.jpg"):  # of an earlier run into the same folder
-            sheet.unlink()
+        for spec in request.specs:  # sheets of an earlier run into the same folder
+            for sheet in (out / "people").glob(f"{spec.name}-[0-9][0-9][0-9][0-9][0-9]*.jpg"):
+                sheet.unlink()
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from None
     done = False

@@ -80,7 +80,7 @@ class Journal:
             self._replay.seek(len(head))
         else:
             path.write_bytes(head)
-        self._file = path.open("r+b")
+        self._file = path.open("r+b", buffering=0)  # nothing is left to write, and to fail, at close
         self._file.truncate(self._end)
         self._file.seek(self._end)
 
@@ -94,7 +94,6 @@ class Journal:
     def write(self, step: Step) -> None:
         data = _pack(step)
         self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
-        self._file.flush()
 
     def close(self, remove: bool) -> None:
         """Close; ``remove`` it where the run is complete."""

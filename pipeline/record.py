@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import subprocess
@@ -60,12 +61,22 @@ def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[st
 def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any]) -> str:
     """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
     decides = config.as_dict() | {"output": None, "models": models}  # what is written may change, not what is seen
-    decides["sources"] = [(spec.name, str(Path(spec.path).resolve()), _stamp(Path(spec.path)), str(spec.boxes)) for spec in specs]
+    decides["sources"] = [
+        (spec.name, [(str(path.resolve()), _stamp(path)) for path in (Path(spec.path), *([spec.boxes] if spec.boxes else []))])
+        for spec in specs
+    ]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> list[int] | None:
-    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
+def _stamp(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a file, of the files in a folder, or of those that a glob matches."""
+    if path.is_file():
+        files = [path]
+    elif path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+    else:
+        files = [Path(name) for name in glob.glob(str(path))]
+    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def camera_record(result: CameraResult) -> dict[str, Any]:
@@ -75,15 +86,15 @@ def camera_record(result: CameraResult) -> dict[str, Any]:
         "width": source.width,
         "height": source.height,
         "rate": source.rate,
-        "duration": round(result.last_time + 1 / source.rate, 3) if progress.given else 0.0,
-        "frames_in": progress.frames_in,
-        "processed": progress.given,
-        "skipped": progress.skipped,
-        "failed": progress.failed,
+        "duration": round(result.last_time + 1 / source.rate, 3) if result.processed else 0.0,
+        "frames_in": result.processed + result.skipped + result.failed,
+        "processed": result.processed,
+        "skipped": result.skipped,
+        "failed": result.failed,
         "tracks": result.tracks,
         "detections_confident": result.offered,
         "detections_embedded": result.embedded,
-        "error": progress.error,
+        "error": progress.error if result.ended else None,
         "warnings": progress.warnings,
     }
 
@@ -99,7 +110,7 @@ def run_record(
     wall: float,
     exit_code: int,
 ) -> dict[str, Any]:
-    frames = sum(result.progress.given for result in results)
+    frames = sum(result.processed for result in results)
     outside = max(0.0, wall - sum(inference.values()))
     return {
         "passerby": version(),

@@ -30,11 +30,16 @@ RECENT = 16  # packets looked back at: where half of them do not decode, a trans
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One decoded image: ``index`` from 0 in the source, ``time`` in seconds from its start, ``image`` (h, w, 3) uint8 BGR."""
+    """One decoded image: ``index`` from 0 in the source, ``time`` in seconds from its start, ``image`` (h, w, 3) uint8 BGR.
+
+    ``skipped`` and ``failed`` frames came before it: a source is read ahead, and a run may end between.
+    """
 
     index: int
     time: float
     image: np.ndarray
+    skipped: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class ImageSource:
                 self.progress.warn(f"{path.name}: not a readable image")
                 continue
             self.progress.given += 1
-            yield Frame(index, time, image)
+            yield Frame(index, time, image, self.progress.skipped, self.progress.failed)
 
 
 class _Tail(io.RawIOBase):
@@ -154,10 +159,13 @@ class VideoSource:
         self.path = path
         self.progress = Progress()
         try:
-            with av.open(str(path)) as container:
+            with av.open(str(path), metadata_errors="replace") as container:
                 if not container.streams.video:
                     raise SourceError(f"{path}: no video stream in it")
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise SourceError(f"{path}: there is no decoder for its video stream")
+                self.length = container.duration / av.time_base if container.duration else None
                 self.width, self.height = stream.width, stream.height
                 rate = stream.average_rate or stream.guessed_rate
                 self.rate = float(rate) if rate else 25.0
@@ -173,6 +181,15 @@ class VideoSource:
         if not self.width or not self.height:
             raise SourceError(f"{path}: its video stream has no picture size")
 
+    def _short(self, frames: int, last: float) -> bool:
+        """Whether fewer frames came than declared, and the time they should have filled is missing too.
+
+        Counts alone do not tell: AVI counts frames that were dropped, cut MP4 files count frames before the cut.
+        """
+        if self.declared is None or self.length is None or frames >= self.declared:
+            return False
+        return last < self.length - max(2 / self.rate, 0.02 * self.length)
+
     @staticmethod
     def _turns(container: Any) -> int:
         """Quarter turns counter-clockwise that the first frame asks for; 0 where it cannot be decoded."""
@@ -187,8 +204,7 @@ class VideoSource:
         index = 0
         while offset is not None:
             index, offset = yield from self._read_from(offset, index, selection, clock)
-        packets_lost = 0 if self.declared is None else self.declared - index
-        if packets_lost > 0 and not self.progress.error and not (selection.end is not None):
+        if selection.end is None and not self.progress.error and self._short(index, clock.last or 0.0):
             self.progress.error = f"{self.path}: it declares {self.declared} frames and ends after {index}; is it truncated?"
 
     def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Generator[Frame, None, tuple[int, int | None]]:
@@ -203,23 +219,24 @@ class VideoSource:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 1 if self.width * self.height < 1_500_000 else 2
-            sent = decoded = 0
+            sent = decoded = lost = 0
             recent: deque[int | None] = deque(maxlen=RECENT)  # per packet: its byte offset where it did not decode
             base, looked = index, 0
             for packet in self._packets(container, stream):
-                sent += bool(packet.size)
+                sent += bool(packet.size) and not packet.is_discard  # what an edit list leaves out is not lost
                 try:
                     frames = packet.decode()
                     recent.append(None)
                 except av.error.FFmpegError as error:
                     frames = []
                     if packet.size:
-                        self._damaged(base + decoded, error)
+                        self._damaged(base + decoded + lost, error)
                         recent.append(packet.pos)
+                        lost += 1
                 for frame in frames:
                     if not isinstance(frame, av.VideoFrame):
                         continue
-                    index = base + decoded
+                    index = base + decoded + lost  # so that the frames behind a lost one keep their numbers
                     decoded += 1
                     time = clock.time(frame.pts, frame.time_base or stream.time_base, progress)
                     if selection.past(time):
@@ -229,16 +246,15 @@ class VideoSource:
                         continue
                     image = self._picture(frame)
                     progress.given += 1
-                    yield Frame(index, time, image)
+                    yield Frame(index, time, image, progress.skipped, progress.failed + lost)
                 lost_at = [at for at in recent if at is not None]
                 if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - looked >= 4 * RECENT:
                     looked = sent
                     if self._codec_at(offset + lost_at[0]) not in (None, stream.codec_context.name):
-                        lost = max(0, sent - len(recent) - decoded)
-                        progress.failed += lost
+                        progress.failed += lost - len(lost_at)  # those of the new codec are read again
                         progress.warn(f"the codec changes at byte {offset + lost_at[0]}; the stream was opened anew there")
                         return base + decoded + lost, offset + lost_at[0]
-            lost = max(0, sent - decoded)
+            lost = max(lost, sent - decoded)
             if lost:
                 progress.failed += lost
                 progress.warn(f"{lost} frames could not be decoded")
@@ -248,8 +264,8 @@ class VideoSource:
 
     def _open(self, offset: int) -> Any:
         if offset == 0:
-            return av.open(str(self.path))
-        return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts")
+            return av.open(str(self.path), metadata_errors="replace")
+        return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts", metadata_errors="replace")
 
     def _codec_at(self, offset: int) -> str | None:
         """The codec that a transport stream has from a byte ``offset`` on; None where that cannot be told."""
@@ -357,6 +373,8 @@ def _open_folder(path: Path, rate: float | None) -> Source:
             parser.read(path / "seqinfo.ini")
             folder = path / parser["Sequence"].get("imDir", "img1")
             rate = rate or parser["Sequence"].getfloat("frameRate")
+            if rate is not None and not (math.isfinite(rate) and rate > 0):
+                raise ValueError(f"frameRate {rate}")
         except (configparser.Error, KeyError, ValueError) as error:
             raise SourceError(f"{path / 'seqinfo.ini'}: not a MOTChallenge description ({first_line(error)})") from None
     elif (path / "img1").is_dir():

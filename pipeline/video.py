@@ -52,6 +52,7 @@ class VideoWriter:
         self.codec = encoder(settings.quality)
         self._queue: queue.Queue[tuple[Frame, Tracks] | None] = queue.Queue(16)
         self._error: Exception | None = None
+        self._ended = False  # the end has been taken from the queue
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -75,8 +76,8 @@ class VideoWriter:
             self._encode()
         except Exception as error:  # kept for the caller's thread
             self._error = error
-            while self._queue.get() is not None:
-                pass
+            while not self._ended:
+                self._ended = self._queue.get() is None
 
     def _encode(self) -> None:
         draw = Annotator(self.settings.trail, self.rate)
@@ -101,6 +102,7 @@ class VideoWriter:
                 picture.pts, picture.time_base = last, TIME_BASE
                 for packet in stream.encode(picture):
                     container.mux(packet)
+            self._ended = True
             if last < 0:  # a video of no frames is no video; one black frame keeps the file playable
                 picture = av.VideoFrame.from_ndarray(np.zeros((self.size[1], self.size[0], 3), np.uint8), format="bgr24")
                 picture.pts, picture.time_base = 0, TIME_BASE

@@ -64,6 +64,8 @@ def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[
     needs, gives = session.input_shape, session.session.get_outputs()[0].shape
     if list(needs[1:]) != [3, facts.height, facts.width]:
         raise ModelError(f"{path}: the model takes {needs}, its metadata say 3 x {facts.height} x {facts.width}")
+    if isinstance(needs[0], int):
+        raise ModelError(f"{path}: the model takes {needs[0]} crops at a time; a bundle has a dynamic batch")
     if gives[-1] != facts.dimension:
         raise ModelError(f"{path}: the model gives {gives}, its metadata say {facts.dimension} dimensions")
     return session, facts

@@ -25,6 +25,10 @@ class EmbedderSettings:
     threads: int = 0
     batch: int = 16
 
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, is {self.batch}")
+
 
 def shipped() -> list[str]:
     """Names of the re-ID bundles in the package."""

@@ -33,6 +33,11 @@ def test_layers_override_one_another(tmp_path):
         ("tracker=3", "tracker must be a group of keys"),
         ("tracker.high=7", r"high must be in 0\.\.1, not 7"),
         ("reading.every=0", "reading.every: .*greater than or equal to 1, not 0"),
+        ("tracker.keep=[", "is not a value"),
+        ("tracker.gate=.nan", "gate must be a cosine distance"),
+        ("reid.batch=0", "batch must be at least 1"),
+        ("detector.confidence=5", r"confidence must be in 0\.\.1"),
+        ("reading.rate=.inf", "reading.rate"),
         ("reading.every", "write it as dotted.key=value"),
         ("output.video=perhaps", "output.video"),
     ],
@@ -40,6 +45,12 @@ def test_layers_override_one_another(tmp_path):
 def test_mistakes_in_set_are_named(item, words):
     with pytest.raises(UsageError, match=words):
         load_config(sets=[item])
+
+
+def test_settings_that_fit_only_together_are_checked_together(tmp_path):
+    assert load_config(sets=["tracker.low=0.65", "tracker.high=0.9"]).tracker.low == 0.65
+    with pytest.raises(UsageError, match=r"low \(0.65\) must not be over high"):
+        load_config(sets=["tracker.low=0.65"])
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_boxes_come_back_to_within_half_a_pixel(height, width, longest, centre):
     source = np.array([[0, 0, width, height], [width / 4, height / 4, width / 2, height / 2]], np.float32)
     scale = np.array([fit.scale_x, fit.scale_y] * 2)
     inside = source * scale + np.array([fit.left, fit.top] * 2)
-    assert (inside[:, 2:] <= [columns, rows]).all()
+    assert (inside[:, 2:] <= np.array([columns, rows]) + 1e-6).all()
     np.testing.assert_allclose(fit.to_source(inside), source, atol=0.5)
 
 
@@ -118,6 +118,8 @@ def test_boxes_from_a_file(tmp_path):
         ("1,2,3\n", "line 1: 3 columns"),
         ("1,-1,1,1,1,1\nx\n", "line 2"),
         ("0,-1,1,1,1,1\n", "from 1"),
+        ("inf,-1,1,1,1,1\n", "line 1: numbers must be finite"),
+        ("1,-1,1,1,1e39,1\n", "line 1: numbers must be finite"),
         ("1,-1,1,1,-5,1\n", "not negative"),
     ):
         path.write_text(text)

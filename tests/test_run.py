@@ -191,7 +191,9 @@ def test_a_signal_leaves_valid_outputs(long_run, tmp_path, number, code):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     record = json.loads((out / "run.json").read_text())
-    assert 0 < record["cameras"]["long"]["processed"] < 720
+    camera = record["cameras"]["long"]
+    assert 0 < camera["processed"] < 720
+    assert camera["processed"] == camera["frames_in"] == np.unique(rows_of(out / "long/tracks.txt")[:, 0]).size
     assert pq.read_table(out / "tracklets.parquet").num_rows >= 1
     assert "</html>" in (out / "index.html").read_text()
     assert "--resume" in errors
@@ -236,6 +238,27 @@ def test_a_mistake_gets_one_message_and_its_exit_code(walkers, tmp_path, argumen
     import re
 
     assert re.search(words, " ".join(done.stderr.split())), done.stderr
+
+
+def test_a_run_does_not_write_over_what_it_reads(walkers, tmp_path):
+    folder = tmp_path / "out/gate"
+    folder.mkdir(parents=True)
+    clip = folder / "video.mp4"
+    clip.write_bytes(walkers[0].read_bytes())
+    done = passerby("run", "--camera", f"gate={clip}", "-o", tmp_path / "out", "--detections", walkers[1])
+    assert done.returncode == 2
+    assert "choose another output folder" in done.stderr
+    assert clip.read_bytes() == walkers[0].read_bytes()
+
+
+def test_a_video_that_cannot_be_finished_ends_the_run_with_a_message(walkers, tmp_path):
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
+    arguments = ["passerby", "run", str(walkers[0]), "--detections", str(walkers[1]), "-o", str(tmp_path / "out")]
+    code = f"{limit}import sys; sys.argv = {arguments!r}; from pipeline.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 5, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_dry_run_opens_everything_and_writes_nothing(walkers, tmp_path):

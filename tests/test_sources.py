@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
 import pytest
@@ -93,6 +96,55 @@ def test_damaged_packets_cost_their_own_frames_alone(tmp_path):
     assert progress.frames_in == progress.given + progress.failed
     assert progress.failed > 0
     assert progress.warnings
+
+
+def test_frames_behind_a_lost_one_keep_their_numbers(tmp_path):
+    whole = write_clip(tmp_path / "whole.mkv", numbered(20), codec="mjpeg", pixels="yuvj420p", rate=10, options={})
+    broken = tmp_path / "broken.mkv"
+    with av.open(str(whole)) as reader, av.open(str(broken), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for number, packet in enumerate(packet for packet in reader.demux(video=0) if packet.size):
+            if number == 5:
+                empty = av.Packet(bytes(packet.size))
+                empty.pts, empty.dts, empty.time_base = packet.pts, packet.dts, packet.time_base
+                packet = empty
+            packet.stream = stream
+            writer.mux(packet)
+    source = open_source(broken)
+    frames = read(source)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4, *range(6, 20)]
+    np.testing.assert_allclose([frame.time for frame in frames], [frame.index / 10 for frame in frames], atol=1e-3)
+    assert source.progress.failed == 1
+
+
+def test_an_avi_with_dropped_frames_is_whole(tmp_path):
+    kept = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14]
+    path = tmp_path / "dropped.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuvj420p"
+        for picture, at in zip(numbered(len(kept)), kept, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = at, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    source = open_source(path)
+    frames = read(source)
+    np.testing.assert_allclose([frame.time for frame in frames], np.array(kept) / 10, atol=1e-3)
+    assert source.progress.error is None
+
+
+def test_metadata_in_another_alphabet_and_an_unknown_codec(tmp_path):
+    path = write_clip(tmp_path / "a.avi", numbered(10), codec="mpeg4", options={})
+    data = path.read_bytes()
+    odd = tmp_path / "odd.avi"
+    odd.write_bytes(data.replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(SourceError, match="no decoder"):
+        open_source(odd)
+    assert b"Lavf" in data
+    titled = tmp_path / "titled.avi"
+    titled.write_bytes(data.replace(b"Lavf", b"Caf\xe9"))
+    assert len(read(open_source(titled))) == 10
 
 
 def test_a_change_of_codec_is_read_on(tmp_path):

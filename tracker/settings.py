@@ -53,6 +53,8 @@ class TrackerSettings:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
+        if self.gate is not None and not 0 <= self.gate <= 2:
+            raise ValueError(f"gate must be a cosine distance in 0..2, not {self.gate}")
         if self.gallery < 1:
             raise ValueError(f"gallery must be at least 1, is {self.gallery}")
         if self.low > self.high:
