@@ -17,7 +17,7 @@ from detectors.evaluate import Quality, evaluate, yolo_folder
 from detectors.onnx import OnnxDetector
 from detectors.session import open_model
 
-OPERATING_SCORE = 0.55  # where the best F1 lies after calibration: between what continues a track and what begins one
+CONFIDENT_SCORE = 0.6  # the tracker's `high`: from here on, after calibration, nine boxes in ten are right
 
 
 def write_onnx(model: Any, path: Path, size: int, facts: dict[str, str]) -> None:
@@ -34,9 +34,9 @@ def write_onnx(model: Any, path: Path, size: int, facts: dict[str, str]) -> None
     onnx.save(graph, path)
 
 
-def calibrate(model: Any, best_score: float) -> None:
-    """Shift the class logits so that the score of the best F1 becomes ``OPERATING_SCORE``; the order of scores stays."""
-    shift = math.log(OPERATING_SCORE / (1 - OPERATING_SCORE)) - math.log(best_score / (1 - best_score))
+def calibrate(model: Any, precise_score: float) -> None:
+    """Shift the class logits so that ``precise_score`` becomes ``CONFIDENT_SCORE``; the order of scores stays."""
+    shift = math.log(CONFIDENT_SCORE / (1 - CONFIDENT_SCORE)) - math.log(precise_score / (1 - precise_score))
     with torch.no_grad():
         for branch in model.model[-1].cv3:
             branch[-1].bias += shift
@@ -67,8 +67,8 @@ def export(checkpoint: Path, out: Path, size: int, held_out: Path, kinds: tuple[
         draft = Path(scratch) / out.name
         write_onnx(model, draft, size, facts)
         found = evaluate(OnnxDetector(draft, confidence=0.01, size=416), yolo_folder(held_out, kinds))
-        calibrate(model, found.best_score)
-        write_onnx(model, draft, size, facts | {"calibration": f"best F1 at {OPERATING_SCORE}, from {found.best_score:.3f}"})
+        calibrate(model, found.precise_score)
+        write_onnx(model, draft, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
         worst = verify(draft, model, size)
         out.write_bytes(draft.read_bytes())
     return worst, found

@@ -20,7 +20,7 @@ from reid.model import Inference
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
 
 
-def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.01) -> Calibration:
+def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.001) -> Calibration:
     """Gate and logistic from pairs of held-out pictures across cameras.
 
     The gate is the cosine distance under which ``false_rate`` of the pairs of different people fall. The logistic gives both
