@@ -78,7 +78,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=640)
+    parser.add_argument("--size", type=int, default=704)
     parser.add_argument("--held-out", type=Path, required=True, help="pictures not trained on, in YOLO format")
     parser.add_argument("--kinds", nargs="+", default=["cctv", "gate", "room", "street"])
     parser.add_argument("--data", default="person-boxes (five sets under CC BY 4.0); backbone: ImageNet")

@@ -146,6 +146,10 @@ class OnnxDetector:
         return found
 
     def _blob(self, images: list[np.ndarray]) -> np.ndarray:
-        if self.layout.head == "yolox":  # BGR, 0..255
-            return cv2.dnn.blobFromImages(images, 1.0)
-        return cv2.dnn.blobFromImages(images, 1 / 255, swapRB=True)
+        """(n, 3, rows, columns) float32: BGR in 0..255 for YOLOX, RGB in 0..1 for the others; a channel at a time is quickest."""
+        blob = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
+        scale = np.float32(1 if self.layout.head == "yolox" else 1 / 255)
+        for at, image in enumerate(images):
+            for channel, plane in enumerate(cv2.split(image)):
+                np.multiply(plane, scale, out=blob[at, channel if self.layout.head == "yolox" else 2 - channel])
+        return blob

@@ -83,6 +83,7 @@ def open_model(path: Path, device: Device = "auto", threads: int = 0) -> Session
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave their core to the others
     options.add_session_config_entry("session.dynamic_block_base", "4")  # decoding and encoding take turns on the same cores
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers_for(device))
