@@ -28,4 +28,4 @@ def test_every_setting_stands_in_the_document_with_its_default():
 
 def test_no_figure_names_a_place_that_users_have_not():
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        assert "/work/" not in path.read_text(), path
+        assert "../shared" not in path.read_text(), path
