@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,10 +20,9 @@ from pipeline.config import Config
 from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
 from pipeline.journal import Journal
 from pipeline.page import write_page
+from pipeline.progress import Watcher
 from pipeline.record import model_facts, run_key, run_record
 from reid import Embedder
-
-Watcher = Callable[[list[Camera]], Any]
 
 
 @dataclass
@@ -111,7 +110,7 @@ def dry_run(request: Request) -> dict[str, Any]:
     return {"cameras": facts, "not_opened": refused, "models": models, "config": request.config.as_dict(), "out": str(request.out)}
 
 
-def execute(request: Request, watcher: Callable[[list[Camera]], Callable[[], None]] = lambda _: lambda: None) -> dict[str, Any]:
+def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict[str, Any]:
     """Run and write everything below ``request.out``; returns the content of ``run.json``, with its ``exit_code``.
 
     Raises SourceError where no source opens, ModelError for a model that does not fit, OutputError where nothing can be written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,8 +31,6 @@ def watch_progress(shown: bool, settings: Config) -> Iterator[Watcher]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
         def watch(cameras: list[Camera]) -> Callable[[], None]:
-            import time
-
             began = time.perf_counter()
             tasks = [progress.add_task(camera.name, total=expected(camera, settings), rate="-") for camera in cameras]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -95,10 +94,3 @@ def read_tracklets(path: Path) -> pa.Table:
     if version != str(VERSION).encode():
         raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}, this program reads {VERSION}")
     return table
-
-
-def embedding_matrix(table: pa.Table) -> np.ndarray:
-    """(n, d) float32 of the tracklets' pooled embeddings, NaN rows where a tracklet has none."""
-    rows = table["embedding"].to_pylist()
-    width = max((len(row) for row in rows if row), default=0)
-    return np.array([row if row else [np.nan] * width for row in rows], np.float32).reshape(len(rows), width)

@@ -1,4 +1,4 @@
-"""The last G embeddings of every track in one contiguous array, and their mean."""
+"""The last G embeddings of every track in one contiguous array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ class Gallery:
     def __init__(self, size: int) -> None:
         self.size = size
         self.rows = np.zeros((0, size, 0), np.float32)
-        self.mean = np.zeros((0, 0), np.float32)
         self.count = np.zeros(0, np.int64)
         self.free: list[int] = []
 
@@ -21,31 +20,25 @@ class Gallery:
             held = len(self.count)
             more = max(number - len(self.free), held, 8)
             self.rows = np.concatenate([self.rows, np.zeros((more, *self.rows.shape[1:]), np.float32)])
-            self.mean = np.concatenate([self.mean, np.zeros((more, self.mean.shape[1]), np.float32)])
             self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
             self.free += range(held + more - 1, held - 1, -1)
         slots = np.array([self.free.pop() for _ in range(number)], np.int64)
         self.rows[slots] = 0
-        self.mean[slots] = 0
         self.count[slots] = 0
         return slots
 
     def release(self, slots: np.ndarray) -> None:
         self.free += slots.tolist()
 
-    def add(self, slots: np.ndarray, embeddings: np.ndarray, momentum: float = 0.9) -> None:
-        """Keep one embedding a slot, over the oldest where the slot is full, and move the running mean."""
+    def add(self, slots: np.ndarray, embeddings: np.ndarray) -> None:
+        """Keep one embedding a slot, over the oldest where the slot is full."""
         if not len(slots):
             return
         if self.rows.shape[2] != embeddings.shape[1]:
             if self.count.any():
                 raise ValueError(f"embeddings have {embeddings.shape[1]} dimensions, the gallery holds {self.rows.shape[2]}")
             self.rows = np.zeros((*self.rows.shape[:2], embeddings.shape[1]), np.float32)
-            self.mean = np.zeros((len(self.count), embeddings.shape[1]), np.float32)
         self.rows[slots, self.count[slots] % self.size] = embeddings
-        first = (self.count[slots] == 0)[:, None]
-        moved = np.where(first, embeddings, momentum * self.mean[slots] + (1 - momentum) * embeddings)
-        self.mean[slots] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
         self.count[slots] += 1
 
     def distance(self, slots: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
