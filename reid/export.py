@@ -78,7 +78,7 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
         data="Market-1501 (research only); backbone: ImageNet",
         licence="AGPL-3.0-or-later; trained on data for research only",
         commit=commit or "unknown",
-        recipe=recipe.model_dump() | {"epochs_done": state["epoch"]},
+        recipe=recipe.model_dump(mode="json") | {"epochs_done": state["epoch"]},
     )
     inference = Inference(mpn).eval().to(memory_format=torch.contiguous_format)
     with tempfile.TemporaryDirectory() as scratch:

@@ -21,6 +21,7 @@ from reid.data import Split, augment, load_pictures, market1501, pk_batches
 from reid.evaluate import Retrieval, retrieval
 from reid.model import MPN
 from reid.priors import stripes
+from reid.warm import classifiers_from_centres, start_from
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
@@ -33,6 +34,7 @@ class Recipe(BaseModel):
 
     backbone: str = "tf_efficientnet_lite0"
     pretrained: bool = True
+    start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
     height: int = Field(default=128, ge=32)
     width: int = Field(default=64, ge=16)
     parts: int = Field(default=4, ge=1)
@@ -77,6 +79,13 @@ def features(mpn: MPN, pictures: np.ndarray, batch: int = 128, flip: bool = True
     return torch.cat(rows).numpy()
 
 
+@torch.no_grad()
+def head_features(mpn: MPN, pictures: np.ndarray, batch: int = 128) -> torch.Tensor:
+    """(n, h, w, 3) uint8 RGB -> (n, parts, dim), what the classifiers see."""
+    mpn.eval()
+    return torch.cat([mpn.head(mpn.maps(to_tensor(pictures[i : i + batch]))) for i in range(0, len(pictures), batch)])
+
+
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
     """Retrieval on held-out identities: one picture per identity and camera asks, all are the gallery."""
     rows = features(mpn, pictures, flip=False)
@@ -99,7 +108,12 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     pictures = load_pictures(split.paths, recipe.height, recipe.width)
     held_pictures = load_pictures(held.paths, recipe.height, recipe.width)
 
-    mpn = build(recipe, labels.max() + 1)
+    mpn = build(recipe, labels.max() + 1, pretrained=None if recipe.start is None else False)
+    if recipe.start is not None and not (resume and (out / "last.pt").exists()):
+        sample = np.random.default_rng(recipe.seed).permutation(len(pictures))[:512]
+        start_from(mpn, recipe.start, to_tensor(pictures[sample]))
+        classifiers_from_centres(mpn, head_features(mpn, pictures), torch.from_numpy(labels))
+        print(f"started from {recipe.start}: held-out {validate(mpn, held, held_pictures)}", flush=True)
     average = copy.deepcopy(mpn).eval()
     optimizer = torch.optim.AdamW(mpn.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = len(split.ids) // (recipe.batch_ids * recipe.batch_images)
@@ -160,7 +174,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
                 writer.writeheader()
             writer.writerow(row)
         state = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        state |= {"recipe": recipe.model_dump(), "ids": int(labels.max() + 1)}
+        state |= {"recipe": recipe.model_dump(mode="json"), "ids": int(labels.max() + 1)}
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
     return last

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tracker.kalman import Motion
+
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Shared area in px^2 of (n, 4) and (m, 4) boxes."""
@@ -34,7 +36,15 @@ def visibility(boxes: np.ndarray) -> np.ndarray:
     return 1 - covered.max(1)
 
 
-def distance_in_sizes(position: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """(n, m) greater of the centre distances along x and y between (n, 4) and (m, 4) cx, cy, w, h, in the rows' sizes."""
-    apart = np.abs(position[:, None, :2] - measured[None, :, :2]) / np.maximum(position[:, None, 2:], 1.0)
-    return apart.max(2)
+def misfit(motion: Motion, measured: np.ndarray, noise: float, tail: float) -> np.ndarray:
+    """(n, m) negative log likelihood (nats) of ``measured`` (m, 4) under n predictions; lengths in the predicted heights.
+
+    Centre x, centre y and height count; the width does not, an arm changes it. A Student distribution of ``tail`` degrees of
+    freedom instead of the normal one, since boxes of half hidden people jump (Lange et al., 1989). The term of the covariance
+    makes a track that nobody knows the place of yield to one that is expected just here.
+    """
+    axes = [0, 1, 3]
+    height = np.maximum(motion.position[:, 3], 1.0)[:, None, None]
+    variance = motion.pp[:, None, axes] + (noise * height) ** 2
+    apart = measured[None, :, axes] - motion.position[:, None, axes]
+    return 0.5 * ((tail + 1) * np.log1p(apart * apart / (variance * tail)) + np.log(variance / height**2)).sum(2)

@@ -1,8 +1,8 @@
 """``DeepSort``: the tracker of one camera, as a struct of arrays.
 
 Sources: DeepSORT (Wojke et al., 2017) for Kalman prediction with appearance matching over a gallery; ByteTrack (Zhang et
-al., ECCV 2022) for the second stage of low scores; BoT-SORT (Aharon et al., 2022) for the minimum of motion and appearance
-cost; StrongSORT (Du et al., 2023) for confidence-weighted measurement noise.
+al., ECCV 2022) for the second stage of low scores; StrongSORT (Du et al., 2023) for confidence-weighted measurement noise.
+Motion and appearance are added as log likelihoods, so that each decides where it knows more.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class DeepSort:
 
     def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
         self.settings = replace(settings or TrackerSettings(), **changes)
+        self._gate = UNCALIBRATED_GATE if self.settings.gate is None else self.settings.gate
+        self._axes = np.array([1.0, self.settings.vertical, self.settings.growth, self.settings.growth])
         self._next = 1
         self._start()
 
@@ -108,7 +110,7 @@ class DeepSort:
         boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
         measured = kalman.to_centre(boxes)
         dt = 0.0 if self._time is None else time - self._time
-        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise) if len(state.ids) else state.motion
+        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
         looks = _Looks(detections.embeddings, embed, order)
 
         high = np.flatnonzero(scores >= settings.high)
@@ -125,11 +127,11 @@ class DeepSort:
         due = self._due(overlap, easy, state.embedded[live], time) if settings.on_demand else np.zeros(len(high), bool)
         looks.fetch(np.union1d(wanted, high[due & (visible[high] >= settings.visible)]))
 
-        # 1. confident detections: by motion and appearance
-        cost = 1 - overlap * scores[high]
-        if looks.any and len(live) and len(high):
-            cost = np.minimum(cost, self._appearance(looks, motion.position[live], state, live, measured, high, time, easy))
-        r, c = assign(cost, settings.match_cost)
+        # 1. confident detections: by motion, and by appearance where it was looked at
+        cost = costs.misfit(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
+        cost += settings.score_weight * (1 - scores[high])
+        distance = self._distance(looks, state.slots[live], high, easy)
+        r, c = assign(cost + self._appearance(distance, visible[high]), settings.match_limit)
         track_rows, detection_rows = [live[r]], [high[c]]
         left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
 
@@ -147,7 +149,7 @@ class DeepSort:
         left_high = np.setdiff1d(left_high, left_high[c])
 
         tracks, found = np.concatenate(track_rows), np.concatenate(detection_rows)
-        noise = (settings.measurement_noise * kalman.sizes(motion.position[tracks])) ** 2 * np.maximum(1 - scores[found], 0.05)[:, None]
+        noise = (settings.measurement_noise * kalman.heights(motion.position[tracks])) ** 2 * np.maximum(1 - scores[found], 0.05)[:, None]
         motion = motion.put(tracks, kalman.correct(motion.take(tracks), measured[found], noise))
         seen, confirmed, embedded = state.seen.copy(), state.confirmed.copy(), state.embedded.copy()
         seen[tracks] = time
@@ -192,29 +194,23 @@ class DeepSort:
             return np.zeros(len(easy), bool)
         return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
 
-    def _appearance(
-        self,
-        looks: _Looks,
-        position: np.ndarray,
-        state: State,
-        live: np.ndarray,
-        measured: np.ndarray,
-        high: np.ndarray,
-        time: float,
-        easy: np.ndarray,
-    ) -> np.ndarray:
-        """(live, high) cost in 0..0.5 where appearance and reach allow the pair, else 1."""
-        settings = self.settings
-        gate = UNCALIBRATED_GATE if settings.gate is None else settings.gate
-        out = np.ones((len(live), len(high)))
+    def _distance(self, looks: _Looks, slots: np.ndarray, high: np.ndarray, easy: np.ndarray) -> np.ndarray:
+        """(tracks, high) cosine distance of the nearest embedding in a track's gallery; NaN where appearance is not asked."""
+        out = np.full((len(slots), len(high)), np.nan)
         columns = np.flatnonzero(looks.has[high] & ~easy)
-        if not len(columns):
-            return out
-        distance = self._gallery.distance(state.slots[live], looks.rows(high[columns]))
-        reach = settings.reach + settings.reach_per_second * (time - state.seen[live])
-        far = costs.distance_in_sizes(position, measured[high[columns]]) > reach[:, None]
-        out[:, columns] = np.where((distance > gate) | far, 1.0, distance * 0.5 / max(gate, 1e-6))
+        if len(slots) and len(columns):
+            distance = self._gallery.distance(slots, looks.rows(high[columns]))
+            out[:, columns] = np.where(distance < 2, distance, np.nan)  # 2: nothing in the gallery
         return out
+
+    def _appearance(self, distance: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """Cost (nats) of ``distance``, less the more of a detection is covered: a crop of two people says little of either."""
+        settings = self.settings
+        if not self._gate:
+            return np.zeros(distance.shape)
+        trust = np.clip((visible - settings.visible_least) / (1 - settings.visible_least), 0, 1)
+        cost = np.clip(settings.appearance * (distance / self._gate - 1), -settings.appearance_for, settings.appearance_against)
+        return np.nan_to_num(cost * trust)
 
     def _begin(self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray) -> State:
         settings = self.settings
@@ -223,7 +219,7 @@ class DeepSort:
         self._gallery.add(slots[known], looks.rows(rows[known]))
         ids = np.arange(self._next, self._next + len(rows))
         self._next += len(rows)
-        motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity)
+        motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity * self._axes)
         when = np.full(len(rows), time)
         return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first))
 

@@ -59,21 +59,24 @@ def to_corners(centres: np.ndarray) -> np.ndarray:
     return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], 1)
 
 
-def sizes(position: np.ndarray) -> np.ndarray:
-    """(n, 4) w, h, w, h: the scale of each axis' noise, at least one pixel."""
-    return np.maximum(position[:, [2, 3, 2, 3]], 1.0)
+def heights(position: np.ndarray) -> np.ndarray:
+    """(n, 1) px, at least one: the scale of all noises. A person's width changes with every step, the height does not."""
+    return np.maximum(position[:, 3:], 1.0)
 
 
-def initiate(measured: np.ndarray, noise: float, speed: float) -> Motion:
-    """Filters at ``measured`` (n, 4) with standard deviations ``noise`` (position) and ``speed`` (per second), in sizes."""
-    size = sizes(measured)
+def initiate(measured: np.ndarray, noise: float, speed: np.ndarray) -> Motion:
+    """Filters at ``measured`` (n, 4); standard deviations ``noise`` (position) and ``speed`` (4,) (per second) in heights."""
+    height = heights(measured)
     zero = np.zeros_like(measured)
-    return Motion(measured.copy(), zero, (noise * size) ** 2, zero.copy(), (speed * size) ** 2)
+    return Motion(measured.copy(), zero, np.broadcast_to((noise * height) ** 2, measured.shape), zero.copy(), (speed * height) ** 2)
 
 
-def predict(motion: Motion, dt: float, position_noise: float, velocity_noise: float) -> Motion:
-    """Filters ``dt`` seconds later; noises are standard deviations in sizes that grow with the root of time in seconds."""
-    variance = sizes(motion.position) ** 2 * dt
+def predict(motion: Motion, dt: float, position_noise: float, velocity_noise: np.ndarray) -> Motion:
+    """Filters ``dt`` seconds later.
+
+    ``position_noise`` and ``velocity_noise`` (4,) are standard deviations in heights that grow with the root of time in seconds.
+    """
+    variance = heights(motion.position) ** 2 * dt
     return Motion(
         motion.position + motion.velocity * dt,
         motion.velocity,

@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """Settings of ``DeepSort``. Times are in seconds, lengths in box sizes, similarities as cosine distances (0 same, 1 unrelated).
+    """Settings of ``DeepSort``. Times are in seconds, lengths in heights of the person, costs in nats (natural log units).
 
     Scores: detections at or over ``high`` are confident; those from ``low`` on may only continue a track (ByteTrack, ECCV
-    2022); a track begins at ``new`` and is confirmed by its second detection.
-    Life: a track that is not seen is kept for ``keep`` seconds.
-    Appearance: pairs over ``gate`` cosine distance never match by appearance (None: the gate calibrated for the re-ID model,
-    or 0.45 where there is none); ``gallery`` embeddings a track; an easy track is embedded again after ``refresh`` seconds;
-    no embedding is kept of a detection less than ``visible`` uncovered; ``on_demand`` False embeds every confident detection.
-    Motion: ``reach`` and ``reach_per_second`` bound how far (in box sizes) a track may be found from where it was predicted.
+    2022), by an overlap of ``low_iou``; a track begins at ``new`` and is confirmed by its second detection, which must
+    overlap by ``tentative_iou``.
+    Motion: a pair of track and detection costs the negative log likelihood of the detection's place and height under the
+    track's prediction, and ``score_weight`` times (1 - score); pairs over ``match_limit`` are not made. Noises are those of
+    ``tracker.kalman``, the likelihood is Student's with ``tail`` degrees of freedom; vertical speeds are ``vertical`` and
+    changes of size ``growth`` times as fast as sideways ones.
+    Appearance: where it decides, a pair costs ``appearance`` * (distance / gate - 1) more, between ``-appearance_for`` and
+    ``appearance_against``; of a person less than ``visible_least`` uncovered it says nothing. ``gate``: cosine distance that
+    speaks neither for nor against (None: the one calibrated for the re-ID model, or 0.45 where there is none); ``gallery``
+    embeddings a track; an easy track is embedded again after ``refresh``; no embedding is kept of a person less than
+    ``visible`` uncovered; ``on_demand`` False embeds every confident detection.
+    Life: a track that is not seen is kept for ``keep``.
     """
 
     high: float = 0.6
     low: float = 0.1
     new: float = 0.7
-    keep: float = 3.0
-    gate: float | None = None
-    gallery: int = 20
-    refresh: float = 0.5
-    visible: float = 0.6
-    on_demand: bool = True
-    reach: float = 1.0
-    reach_per_second: float = 1.5
-    match_cost: float = 0.8
     low_iou: float = 0.5
     tentative_iou: float = 0.3
-    measurement_noise: float = 0.1
-    position_noise: float = 0.15
-    velocity_noise: float = 0.3
-    initial_velocity: float = 1.0
+    match_limit: float = -4.0
+    score_weight: float = 0.5
+    tail: float = 3.0
+    measurement_noise: float = 0.06
+    position_noise: float = 0.05
+    velocity_noise: float = 0.2
+    initial_velocity: float = 0.4
+    vertical: float = 0.5
+    growth: float = 0.25
+    gate: float | None = None
+    appearance: float = 4.0
+    appearance_for: float = 3.0
+    appearance_against: float = 4.0
+    gallery: int = 20
+    refresh: float = 0.3
+    visible: float = 0.6
+    visible_least: float = 0.3
+    on_demand: bool = True
+    keep: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("high", "low", "new", "visible", "match_cost", "low_iou", "tentative_iou"):
+        for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
-        for name in (
-            "keep",
-            "refresh",
-            "reach",
-            "reach_per_second",
-            "measurement_noise",
-            "position_noise",
-            "velocity_noise",
-            "initial_velocity",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
+        for field in fields(self):
+            if field.name not in ("gate", "match_limit") and not getattr(self, field.name) >= 0:
+                raise ValueError(f"{field.name} must not be negative, is {getattr(self, field.name)}")
         if self.gate is not None and not 0 <= self.gate <= 2:
             raise ValueError(f"gate must be a cosine distance in 0..2, not {self.gate}")
+        if not self.tail > 0:
+            raise ValueError(f"tail must be over 0, is {self.tail}")
+        if self.visible_least >= 1:
+            raise ValueError(f"visible_least must be under 1, is {self.visible_least}")
         if self.gallery < 1:
             raise ValueError(f"gallery must be at least 1, is {self.gallery}")
         if self.low > self.high:

@@ -1,0 +1,68 @@
+"""Start a training from a bundle: the fused ONNX weights back in an MPN that can be trained. Needs the extra ``[train]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from reid.model import MPN
+
+
+def fused_layers(bundle: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run."""
+    graph = onnx.load(bundle).graph
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    convs = [node for node in graph.node if node.op_type == "Conv"]
+    if not convs or any(name not in tensors for node in convs for name in node.input[1:]):
+        raise ValueError(f"{bundle}: not a bundle in fp32 that a training can start from")
+    return [tuple(torch.from_numpy(np.array(tensors[name], np.float32)) for name in node.input[1:3]) for node in convs]  # type: ignore[misc]
+
+
+@torch.no_grad()
+def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
+    """Give ``mpn`` the weights of ``bundle``; its embeddings of ``images`` (n, 3, h, w) then equal the bundle's.
+
+    A fused convolution has its batch norm folded in; the norm gets the statistics of ``images`` and the scale and shift that
+    undo them. Raises ValueError where the bundle has other layers than ``mpn``.
+    """
+    convs: list[nn.Conv2d] = []
+    hooks = [m.register_forward_hook(lambda m, *_: convs.append(m)) for m in mpn.modules() if isinstance(m, nn.Conv2d)]
+    mpn.eval().embed(images[:1])
+    for hook in hooks:
+        hook.remove()
+    layers = fused_layers(bundle)
+    if [tuple(c.weight.shape) for c in convs] != [tuple(w.shape) for w, _ in layers]:
+        raise ValueError(f"{bundle}: its layers are not those of the recipe: another backbone or number of parts?")
+    norms: list[nn.BatchNorm2d] = []
+
+    def undo(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        shift = layers[len(norms)][1]
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        norm.running_mean, norm.running_var = mean, variance
+        norm.weight.copy_(torch.sqrt(variance + norm.eps))
+        norm.bias.copy_(mean + shift)
+        norms.append(norm)
+
+    for conv, (weight, _) in zip(convs, layers, strict=True):
+        conv.weight.copy_(weight)
+    hooks = [m.register_forward_pre_hook(undo) for m in mpn.modules() if isinstance(m, nn.BatchNorm2d)]
+    mpn.embed(images)
+    for hook in hooks:
+        hook.remove()
+
+
+@torch.no_grad()
+def classifiers_from_centres(mpn: MPN, features: torch.Tensor, labels: torch.Tensor, peak: float = 8.0) -> None:
+    """Set both classifiers to the centred class means of ``features`` (n, parts, dim); an own class scores about ``peak``."""
+    sums = torch.zeros(mpn.main_classifiers.shape[2], *features.shape[1:]).index_add_(0, labels, features)
+    centres = sums / labels.bincount()[:, None, None]
+    centres -= centres.mean(0)
+    weight = (centres / centres.square().sum(2, keepdim=True).clamp(min=1e-6)).permute(1, 2, 0) * peak
+    mpn.main_classifiers.copy_(weight)
+    mpn.aux_classifiers.copy_(weight)

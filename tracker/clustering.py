@@ -1,0 +1,63 @@
+"""Correlation clustering of a sparse graph by constrained average linkage.
+
+Greedy edge contraction (Keuper et al., ICCV 2015) with the mean of all pairs' weights as a merged edge's weight, so that a
+chain of near neighbours does not draw together what is far apart.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import numpy as np
+
+
+def average_linkage(
+    count: int,
+    pairs: np.ndarray,
+    weights: np.ndarray,
+    missing: float,
+    compatible: Callable[[list[int], list[int]], bool] = lambda a, b: True,
+    threshold: float = 0.0,
+) -> np.ndarray:
+    """(count,) cluster labels from 0, in the order of each cluster's first member.
+
+    ``pairs`` (m, 2) rows with log-odds ``weights`` (m,) of being the same; a pair that is not listed weighs ``missing``. The
+    two clusters with the greatest mean weight are merged while it is over ``threshold`` and ``compatible(members, members)``
+    allows it. Equal weights are taken by the clusters' first members, so the order of ``pairs`` decides nothing.
+    """
+    members: dict[int, list[int]] = {row: [row] for row in range(count)}
+    around: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]  # other cluster -> (sum of weights, listed pairs)
+    for (a, b), weight in zip(np.sort(pairs, axis=1).tolist(), weights.tolist(), strict=True):
+        if a != b:
+            around[a][b] = around[b][a] = (weight, 1)
+
+    def mean(a: int, b: int) -> float:
+        total, listed = around[a][b]
+        every = len(members[a]) * len(members[b])
+        return (total + (every - listed) * missing) / every
+
+    heap = [(-weight, a, b) for a, edges in enumerate(around) for b, (weight, _) in edges.items() if a < b and weight > threshold]
+    heapq.heapify(heap)
+    while heap:
+        negative, a, b = heapq.heappop(heap)
+        if a not in members or b not in members or b not in around[a] or mean(a, b) != -negative:
+            continue  # an entry from before a merger
+        if not compatible(members[a], members[b]):
+            del around[a][b], around[b][a]  # forbidden now is forbidden for ever: clusters only grow
+            continue
+        del around[a][b], around[b][a]
+        members[a] += members.pop(b)
+        for other, (total, listed) in around[b].items():
+            own, more = around[a].get(other, (0.0, 0))
+            around[a][other] = around[other][a] = (own + total, more + listed)
+            del around[other][b]
+        around[b] = {}
+        for other in around[a]:
+            first, second = min(a, other), max(a, other)
+            if (weight := mean(first, second)) > threshold:
+                heapq.heappush(heap, (-weight, first, second))
+    labels = np.empty(count, np.int64)
+    for label, first in enumerate(sorted(members, key=lambda row: min(members[row]))):
+        labels[members[first]] = label
+    return labels
