@@ -64,6 +64,7 @@ def run(
     detections: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
     ] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
     every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
     start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
     end: Annotated[str | None, typer.Option(help="End here (seconds or h:mm:ss).")] = None,
@@ -78,6 +79,7 @@ def run(
     from pipeline.config import load_config
     from pipeline.errors import UsageError
     from pipeline.job import Request, dry_run, execute
+    from pipeline.site import load_site
 
     options = {
         "detector.model": detector, "reid.model": reid, "reading.every": every, "reading.start": seconds(start), "reading.end": seconds(end),
@@ -87,7 +89,7 @@ def run(
     specs = specify(videos or (), camera or (), detections or ())
     if out is None:
         raise UsageError("no output folder given: add -o OUT")
-    request = Request(specs, settings, out, resume, BEGAN)
+    request = Request(specs, settings, out, resume, load_site(site), BEGAN)
     if dry:
         print(json.dumps(dry_run(request), indent=1))
         return
@@ -114,11 +116,38 @@ def report(record: dict[str, Any], out: Path, as_json: bool, quiet: bool) -> Non
             lost = f", {camera['failed']} lost" if camera["failed"] else ""
             skipped = f", {camera['skipped']} skipped" if camera["skipped"] else ""
             print(f"{name}: {camera['tracks']} tracks in {camera['processed']} frames{skipped}{lost}")
+        if record["people"]:
+            print(people_line(record["people"]))
         timing = record["timing"]
         print(f"{timing['wall_seconds']:.1f} s, {timing['frames_per_second']} frames per second")
         print(f"page: {out / 'index.html'}")
     if record["exit_code"] >= 128:
         say("passerby: stopped by a signal; what is written is complete so far, and --resume goes on from here")
+
+
+def people_line(counts: dict[str, Any]) -> str:
+    several = f", {counts['in_several_cameras']} of them in several cameras" if counts["in_several_cameras"] else ""
+    return f"people: {counts['identities']} in {counts['tracklets']} tracks{several}"
+
+
+@app.command(epilog=EXIT_CODES)
+def associate(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of passerby run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Say which tracks of any number of runs are the same person: identities over cameras, sheets and a page."""
+    from pipeline.config import load_config
+    from pipeline.job import associate_runs
+    from pipeline.site import load_site
+
+    counts = associate_runs(runs, out, load_site(site), load_config(config, set_ or ()))
+    print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
 
 
 @app.command("eval", epilog=EXIT_CODES)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from detectors.load import DetectorSettings
 from pipeline.errors import UsageError
 from reid.embedder import EmbedderSettings
+from tracker.association import AssociationSettings
 from tracker.settings import TrackerSettings
 
 
@@ -52,6 +53,7 @@ class Config(BaseModel):
     detector: DetectorSettings = DetectorSettings()
     reid: EmbedderSettings = EmbedderSettings()
     tracker: TrackerSettings = TrackerSettings()
+    association: AssociationSettings = AssociationSettings()
     reading: Reading = Reading()
     output: Output = Output()
 

@@ -135,6 +135,12 @@ class _CameraRun:
                 self.keep(tracklet, table)
 
 
+def reid_facts(embedder: Embedder) -> dict[str, str]:
+    """What ``tracklets.parquet`` keeps of the model: whose embeddings they are, and how to read their distances."""
+    calibration = embedder.facts.pooled or embedder.facts.calibration
+    return {"reid": embedder.session.sha256, "slope": str(calibration.slope), "offset": str(calibration.offset)}
+
+
 def run(
     cameras: list[Camera],
     config: Config,
@@ -154,7 +160,7 @@ def run(
         config = config.model_copy(update={"tracker": replace(config.tracker, gate=embedder.facts.calibration.gate)})
     try:
         (out / "people").mkdir(parents=True, exist_ok=True)
-        table = TrackletTable(out / "tracklets.parquet", {"reid": embedder.session.sha256} if embedder else {})
+        table = TrackletTable(out / "tracklets.parquet", reid_facts(embedder) if embedder else {})
         runs = [_CameraRun(camera, config, out) for camera in cameras]
         try:
             _steps(runs, detector, embedder, journal, table, watch, stopped, on_step)

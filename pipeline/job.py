@@ -18,11 +18,13 @@ from pipeline import engine
 from pipeline.cameras import Camera, CameraSpec, open_cameras
 from pipeline.config import Config
 from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
+from pipeline.identities import Person, identify, people, read_runs, summary, write_identities
 from pipeline.journal import Journal
 from pipeline.page import write_page
 from pipeline.progress import Watcher
 from pipeline.record import model_facts, run_key, run_record
 from reid import Embedder
+from tracker import Site
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Request:
     config: Config
     out: Path
     resume: bool = False
+    site: Site = field(default_factory=Site)
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -142,16 +145,25 @@ def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict
         "detector": getattr(getattr(detector, "session", None), "seconds", 0.0),
         "reid": embedder.session.seconds if embedder else 0.0,
     }
+    rows: tuple[list[Person], int] = ([], 0)
+    counts = None
+    if embedder is not None:
+        with watch("associate"):
+            recorded = read_runs([out])
+            found = identify(recorded, request.site, config.association)
+            write_identities(out, recorded, found)
+            rows, counts = people(recorded, found), summary(recorded, found)
     record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
+    record["people"] = counts
     try:
-        _write_page(out, results, record)
+        _write_page(out, results, record, *rows)
         (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return record
 
 
-def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str, Any]) -> None:
+def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str, Any], rows: list[Person], hidden: int) -> None:
     cameras = []
     for result in results:
         name = result.camera.name
@@ -169,4 +181,20 @@ def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str,
         facts["not opened"] = "; ".join(record["not_opened"].values())
     if record["exit_code"] >= 128:
         facts["ended"] = "stopped by a signal before the end"
-    write_page(out / "index.html", cameras, facts)
+    write_page(out / "index.html", cameras, facts, rows, hidden)
+
+
+def associate_runs(runs: list[Path], out: Path, site: Site, config: Config) -> dict[str, Any]:
+    """``passerby associate``: identities over the tracklets of runs, written to ``out``; returns their counts.
+
+    Raises UsageError where a run has no tracklets or another re-ID model, OutputError where ``out`` cannot be written.
+    """
+    recorded = read_runs(runs)
+    found = identify(recorded, site, config.association)
+    write_identities(out, recorded, found)
+    counts = summary(recorded, found)
+    try:
+        write_page(out / "index.html", [], {"runs": ", ".join(map(str, runs)), **counts}, *people(recorded, found))
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jinja2
 
 from pipeline.colours import colour
+from pipeline.identities import Person
 from pipeline.sheets import clock
 from pipeline.tracklets import Tracklet
 
@@ -70,9 +72,13 @@ def busiest(cards: list[Card]) -> int:
     return most
 
 
-def write_page(path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    """Render the page. ``cameras``: name, cards, error, warnings, counts; ``facts``: pairs shown as they are."""
-    duration = max([camera["duration"] for camera in cameras] + [card.end for camera in cameras for card in camera["cards"]] + [1.0])
+def write_page(
+    path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any], people: Sequence[Person] = (), hidden_people: int = 0
+) -> None:
+    """Render the page. ``cameras``: name, cards, error, warnings, counts; ``facts``: pairs shown as they are; ``people``: its rows."""
+    ends = [camera["duration"] for camera in cameras] + [card.end for camera in cameras for card in camera["cards"]]
+    duration = max([*ends, *(visit.end for person in people for visit in person.visits), 1.0])
+    names = [camera["name"] for camera in cameras] or sorted({visit.camera for person in people for visit in person.visits})
     shown = []
     for camera in cameras:
         longest = sorted(camera["cards"], key=lambda card: card.start - card.end)[:MOST_CARDS]
@@ -90,5 +96,7 @@ def write_page(path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any])
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(clock=clock, colour=colour)
-    html = environment.get_template("page.html").render(cameras=shown, facts=facts, duration=duration, ticks=ticks(duration))
+    html = environment.get_template("page.html").render(
+        cameras=shown, facts=facts, duration=duration, ticks=ticks(duration), people=people, hidden_people=hidden_people, names=names
+    )
     path.write_text(html, encoding="utf-8")

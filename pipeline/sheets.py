@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,25 @@ def write_sheet(folder: Path, tracklet: Tracklet) -> Path:
     path = folder / f"{tracklet.camera}-{tracklet.track:05d}.jpg"
     path.write_bytes(cv2.imencode(".jpg", contact_sheet(tracklet), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
     return path
+
+
+def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndarray:
+    """(h, w, 3) uint8 BGR: the first row of each tracklet's sheet under one another, at most ``most`` of them."""
+    rows = [np.full((HEADER, COLUMNS * CELL + 8, 3), 235, np.uint8)]
+    more = f", {len(sheets) - most} more" if len(sheets) > most else ""
+    head = f"person {identity}: {len(sheets)} tracklet{'s' if len(sheets) != 1 else ''}{more}"
+    cv2.putText(rows[0], head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    for path in sheets[:most]:
+        sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if sheet is not None and sheet.shape[1] == rows[0].shape[1]:
+            rows.append(sheet[: HEADER + CROP_HEIGHT + CAPTION])
+    return np.concatenate(rows)
+
+
+def first_crop(sheet: Path) -> str | None:
+    """The first crop of a tracklet's sheet as base64 JPEG; None where the file is no sheet."""
+    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if picture is None or picture.shape[0] < HEADER + CROP_HEIGHT:
+        return None
+    crop = picture[HEADER : HEADER + CROP_HEIGHT, 4 : 4 + CELL]
+    return base64.b64encode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()

@@ -42,6 +42,7 @@ class BundleFacts(BaseModel):
     dimension: int = Field(ge=1)
     distance: Literal["cosine"] = "cosine"
     calibration: Calibration
+    pooled: Calibration | None = Field(default=None, description="the same for tracklets' pooled embeddings")
     data: str
     licence: str
     commit: str

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from detectors.session import open_model
 from reid.bundle import KEY, BundleFacts, Calibration, open_bundle
-from reid.data import Split, load_pictures, market1501
+from reid.data import MARKET_NAME, Split, load_pictures, market1501
 from reid.model import Inference
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
 
@@ -38,6 +38,15 @@ def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.001) -> Cali
 
     slope, offset = minimize(loss, np.array([10.0, -5.0]), method="Nelder-Mead").x
     return Calibration(gate=float(np.quantile(far, false_rate)), slope=float(slope), offset=float(offset))
+
+
+def pool(rows: np.ndarray, split: Split) -> tuple[np.ndarray, Split]:
+    """Tracklets: the mean embedding of each identity in each camera and sequence, as unit rows, and their first pictures' split."""
+    names = np.array([int(match[3]) if (match := MARKET_NAME.match(path.name)) else 0 for path in split.paths])
+    _, first, which = np.unique(np.stack([split.ids, split.cameras, names], 1), axis=0, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), rows.shape[1]), np.float32)
+    np.add.at(sums, which.ravel(), rows)
+    return sums / np.linalg.norm(sums, axis=1, keepdims=True), split.take(first)
 
 
 def verify(path: Path, inference: torch.nn.Module, pictures: np.ndarray, least: float) -> float:
@@ -65,7 +74,8 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
     names = np.random.default_rng(recipe.seed).permutation(np.unique(every.ids))
     held = every.take(np.isin(every.ids, names[: recipe.held_out_ids]))
     pictures = load_pictures(held.paths, recipe.height, recipe.width)
-    calibration = calibrate(features(mpn, pictures, flip=False), held)
+    rows = features(mpn, pictures, flip=False)
+    calibration, pooled = calibrate(rows, held), calibrate(*pool(rows, held))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     facts = BundleFacts(
         name=out.stem,
@@ -75,6 +85,7 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
         std=tuple(STD.tolist()),
         dimension=recipe.parts * recipe.part_dim,
         calibration=calibration,
+        pooled=pooled,
         data="Market-1501 (research only); backbone: ImageNet",
         licence="AGPL-3.0-or-later; trained on data for research only",
         commit=commit or "unknown",
@@ -94,7 +105,7 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
         open_bundle(draft, "cpu")
         worst = verify(draft, inference, pictures, 0.9999)
         out.write_bytes(draft.read_bytes())
-    print(json.dumps({"bundle": out.name, "least_cosine": round(worst, 7), **calibration.model_dump()}))
+    print(json.dumps({"bundle": out.name, "least_cosine": round(worst, 7), **calibration.model_dump(), "pooled": pooled.model_dump()}))
     return facts
 
 

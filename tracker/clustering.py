@@ -61,3 +61,54 @@ def average_linkage(
     for label, first in enumerate(sorted(members, key=lambda row: min(members[row]))):
         labels[members[first]] = label
     return labels
+
+
+def reassign(
+    labels: np.ndarray,
+    pairs: np.ndarray,
+    weights: np.ndarray,
+    missing: float,
+    compatible: Callable[[list[int], list[int]], bool] = lambda a, b: True,
+    margin: float = 2.0,
+    rounds: int = 3,
+) -> np.ndarray:
+    """Refine a clustering: split off who fits badly, move who fits better elsewhere; a few rounds, in the order of rows.
+
+    A row moves to the cluster to which its mean weight is greatest, alone counting 0, where ``compatible`` allows it and it
+    gains more than ``margin``: greedy merging knew more than one row's neighbours.
+    """
+    near: list[list[tuple[int, float]]] = [[] for _ in labels]
+    for (a, b), weight in zip(pairs.tolist(), weights.tolist(), strict=True):
+        near[a].append((b, weight))
+        near[b].append((a, weight))
+    label = labels.tolist()
+    members: dict[int, set[int]] = {}
+    for row, mine in enumerate(label):
+        members.setdefault(mine, set()).add(row)
+    for _ in range(rounds):
+        moved = False
+        for row, around in enumerate(near):
+            sums: dict[int, tuple[float, int]] = {}
+            for other, weight in around:
+                total, listed = sums.get(label[other], (0.0, 0))
+                sums[label[other]] = (total + weight, listed + 1)
+            mine = label[row]
+            means = {}
+            for cluster, (total, listed) in sums.items():
+                others = len(members[cluster]) - (cluster == mine)
+                means[cluster] = (total + (others - listed) * missing) / others
+            alone = len(members[mine]) == 1
+            now = 0.0 if alone else means.get(mine, missing)
+            better = [cluster for cluster, mean in means.items() if cluster != mine and mean > max(now + margin, 0.0)]
+            better.sort(key=lambda cluster: (-means[cluster], min(members[cluster])))
+            to = next((cluster for cluster in better if compatible([row], sorted(members[cluster]))), None)
+            if to is None and now < -margin and not alone:
+                to = len(label) + row
+            if to is not None:
+                members[mine].discard(row)
+                members.setdefault(to, set()).add(row)
+                label[row], moved = to, True
+        if not moved:
+            break
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first, kind="stable"), kind="stable")[inverse]

@@ -1,0 +1,220 @@
+"""One identity per person over cameras and runs: from ``tracklets.parquet`` to identities, their tracks and their sheets."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.sheets import first_crop, identity_sheet
+from pipeline.table import read_tracklets
+from tracker import AssociationSettings, Identities, Site, Tracklets, associate
+
+VERSION = 1
+MOST_UNCERTAIN = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there."""
+
+    tracklets: Tracklets
+    runs: tuple[Path, ...]
+    names: tuple[str, ...]
+    calibration: dict[str, float]
+
+    def sheet(self, row: int) -> Path:
+        return self.runs[row] / "people" / f"{self.names[row]}-{int(self.tracklets.tracks[row]):05d}.jpg"
+
+
+def read_runs(folders: Sequence[Path]) -> Recorded:
+    """All tracklets of run folders. A camera name that several runs have is written ``run/camera``.
+
+    Raises UsageError for a folder without tracklets, and where the embeddings are of different models.
+    """
+    tables = []
+    for folder in folders:
+        path = folder / "tracklets.parquet"
+        if not path.is_file():
+            raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
+        tables.append(read_tracklets(path))
+    facts = [{key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()} for table in tables]
+    with_looks = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
+    for folder, fact in with_looks:
+        if fact["reid"] != with_looks[0][1]["reid"]:
+            raise UsageError(
+                f"{folder}: its embeddings are of another re-ID model ({fact['reid'][:12]}) than those of {with_looks[0][0]} "
+                f"({with_looks[0][1]['reid'][:12]}): run again with one --reid for all"
+            )
+    calibration = {key: float(with_looks[0][1][key]) for key in ("slope", "offset") if with_looks and key in with_looks[0][1]}
+    cameras = [set(table["camera"].to_pylist()) for table in tables]
+    seen = [name for names in cameras for name in names]
+    columns: dict[str, list] = defaultdict(list)
+    for folder, table in zip(folders, tables, strict=True):
+        for row in table.to_pylist():
+            name = row["camera"]
+            columns["cameras"].append(f"{folder.name}/{name}" if seen.count(name) > 1 else name)
+            columns["names"].append(name)
+            columns["runs"].append(folder)
+            columns["tracks"].append(row["track"])
+            columns["start"].append(row["start_time"])
+            columns["end"].append(row["end_time"])
+            columns["embeddings"].append(row["embedding"])
+            boxes = np.array(row["boxes"], np.float64).reshape(-1, 4)
+            columns["paths"].append(np.c_[row["times"], (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
+    width = max((len(row) for row in columns["embeddings"] if row is not None), default=0)
+    embeddings = np.zeros((len(columns["tracks"]), width), np.float32)
+    for at, row in enumerate(columns["embeddings"]):
+        if row is not None:
+            embeddings[at] = row
+    tracklets = Tracklets(
+        np.array(columns["cameras"], object), np.array(columns["tracks"], np.int64), np.array(columns["start"], np.float64),
+        np.array(columns["end"], np.float64), embeddings, tuple(columns["paths"]),
+    )  # fmt: skip
+    return Recorded(tracklets, tuple(columns["runs"]), tuple(columns["names"]), calibration)
+
+
+def identify(recorded: Recorded, site: Site, settings: AssociationSettings) -> Identities:
+    """Associate with the calibration that the runs carry, where the settings name no other."""
+    if settings.slope is None and settings.offset is None and recorded.calibration:
+        settings = replace(settings, slope=recorded.calibration["slope"], offset=recorded.calibration["offset"])
+    return associate(recorded.tracklets, site, settings)
+
+
+def write_identities(out: Path, recorded: Recorded, identities: Identities) -> None:
+    """``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
+
+    Raises OutputError where one cannot be written.
+    """
+    tracklets = recorded.tracklets
+    order = np.lexsort((tracklets.start, identities.ids))
+    columns = {
+        "identity": identities.ids[order],
+        "camera": tracklets.cameras[order].tolist(),
+        "track": tracklets.tracks[order],
+        "start_time": tracklets.start[order],
+        "end_time": tracklets.end[order],
+        "confidence": identities.confidence[order].astype(np.float32),
+    }
+    try:
+        (out / "people").mkdir(parents=True, exist_ok=True)
+        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION)})
+        pq.write_table(table, out / "identities.parquet", compression="zstd")
+        with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            for row in table.to_pylist():
+                row |= {
+                    "start_time": f"{row['start_time']:.3f}",
+                    "end_time": f"{row['end_time']:.3f}",
+                    "confidence": f"{row['confidence']:.3f}",
+                }
+                writer.writerow(row.values())
+        with (out / "uncertain.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["camera_a", "track_a", "identity_a", "camera_b", "track_b", "identity_b", "probability"])
+            for (a, b), odds in zip(identities.uncertain[:MOST_UNCERTAIN].tolist(), identities.odds.tolist(), strict=False):
+                both = [value for row in (a, b) for value in (tracklets.cameras[row], tracklets.tracks[row], identities.ids[row])]
+                writer.writerow([*both, f"{1 / (1 + np.exp(-odds)):.3f}"])
+        for old in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
+            old.unlink()
+        for identity, rows in _groups(identities.ids):
+            sheets = [sheet for row in rows if (sheet := recorded.sheet(row)).is_file()]
+            if sheets:
+                picture = identity_sheet(identity, sheets)
+                (out / "people" / f"{identity:05d}.jpg").write_bytes(
+                    cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+                )
+        _write_tracks(out, recorded, identities)
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+
+
+def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None:
+    """Each camera's ``tracks.txt`` with identities instead of track ids."""
+    cameras: dict[str, dict[int, int]] = defaultdict(dict)
+    source = {}
+    for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
+        cameras[camera][int(recorded.tracklets.tracks[row])] = int(identities.ids[row])
+        source[camera] = recorded.runs[row] / recorded.names[row] / "tracks.txt"
+    for camera, who in cameras.items():
+        if not source[camera].is_file():
+            continue
+        folder = out / camera
+        folder.mkdir(parents=True, exist_ok=True)
+        with source[camera].open(encoding="utf-8") as lines, (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
+            for line in lines:
+                frame, track, rest = line.split(",", 2)
+                if int(track) in who:
+                    file.write(f"{frame},{who[int(track)]},{rest}")
+
+
+def _groups(ids: np.ndarray) -> Iterable[tuple[int, list[int]]]:
+    order = np.argsort(ids, kind="stable")
+    values, first = np.unique(ids[order], return_index=True)
+    for value, rows in zip(values.tolist(), np.split(order, first[1:]), strict=True):
+        yield value, rows.tolist()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A tracklet of a person on the page; ``sheet`` is a path below the page's folder, or None."""
+
+    camera: str
+    track: int
+    start: float
+    end: float
+    thumbnail: str | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """A row of the page: an identity, how sure, and its visits in order of time."""
+
+    identity: int
+    confidence: float
+    visits: tuple[Visit, ...]
+    sheet: str
+
+    @property
+    def cameras(self) -> list[str]:
+        return sorted({visit.camera for visit in self.visits})
+
+
+def people(recorded: Recorded, identities: Identities, most: int = 300, thumbnails: int = 6) -> tuple[list[Person], int]:
+    """Rows for the page, those seen most often first where there are over ``most``; and how many are left out."""
+    every = sorted(_groups(identities.ids), key=lambda item: (-len(item[1]), item[0]))
+    rows = []
+    for identity, members in sorted(every[:most]):
+        members = sorted(members, key=lambda row: (recorded.tracklets.start[row], recorded.tracklets.cameras[row]))
+        visits = []
+        for at, row in enumerate(members):
+            sheet = recorded.sheet(row)
+            visits.append(
+                Visit(
+                    str(recorded.tracklets.cameras[row]), int(recorded.tracklets.tracks[row]),
+                    float(recorded.tracklets.start[row]), float(recorded.tracklets.end[row]),
+                    first_crop(sheet) if at < thumbnails and sheet.is_file() else None,
+                )
+            )  # fmt: skip
+        rows.append(Person(identity, float(identities.confidence[members].min()), tuple(visits), f"people/{identity:05d}.jpg"))
+    return rows, max(0, len(every) - most)
+
+
+def summary(recorded: Recorded, identities: Identities) -> dict[str, object]:
+    """Counts for ``run.json`` and the command's last lines."""
+    cameras = [len(set(recorded.tracklets.cameras[rows].tolist())) for _, rows in _groups(identities.ids)]
+    return {
+        "tracklets": len(identities.ids),
+        "identities": len(cameras),
+        "in_several_cameras": sum(count > 1 for count in cameras),
+        "uncertain_pairs": len(identities.uncertain),
+    }

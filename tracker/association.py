@@ -1,0 +1,113 @@
+"""Offline association: one identity per tracklet, over all cameras and times at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracker import evidence
+from tracker.clustering import average_linkage, reassign
+from tracker.evidence import Tracklets
+from tracker.site import Site
+
+UNCALIBRATED = 25.0, -8.5  # slope and offset of an MPN on pooled embeddings
+
+
+@dataclass(frozen=True)
+class AssociationSettings:
+    """Settings of ``associate``: the home of its defaults. Evidence is in log odds (nats).
+
+    ``slope`` and ``offset``: P(same | cosine distance) = 1 / (1 + exp(slope * distance + offset)), the re-ID model's own
+    calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each tracklet; ``visits``: how many other tracklets of
+    one person are expected, the prior; ``revisit`` seconds within which a person coming back is as likely at any time;
+    ``missing``: evidence of pairs that are no neighbours; ``uncertain``: pairs left apart at more than this are listed.
+    ``sigma`` metres of error on the floor, ``area`` square metres that two people are spread over.
+    """
+
+    slope: float | None = None
+    offset: float | None = None
+    neighbours: int = 40
+    visits: float = 30.0
+    revisit: float = 20.0
+    missing: float = -4.0
+    uncertain: float = -1.0
+    sigma: float = 0.7
+    area: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name in ("neighbours", "visits", "revisit", "sigma", "area"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be over 0, is {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """``ids`` (n,) int64 from 1, in the order of first appearance; ``confidence`` (n,) in 0..1 that the tracklet belongs there;
+    ``uncertain`` (m, 2) rows of pairs left apart that may be one person, likeliest first, with ``odds`` (m,) in nats.
+    """
+
+    ids: np.ndarray
+    confidence: np.ndarray
+    uncertain: np.ndarray
+    odds: np.ndarray
+
+
+def associate(tracklets: Tracklets, site: Site | None = None, settings: AssociationSettings | None = None) -> Identities:
+    """Which tracklets are the same person: constrained average linkage over log odds of appearance, time and place.
+
+    The order of the tracklets decides nothing. A tracklet without an embedding stays alone.
+    """
+    settings, site = settings or AssociationSettings(), site or Site()
+    n = len(tracklets)
+    order = np.lexsort((tracklets.tracks, tracklets.cameras, tracklets.end, tracklets.start))
+    offsets = np.array([site.cameras[name].offset if name in site.cameras else 0.0 for name in tracklets.cameras.tolist()])
+    rows = Tracklets(
+        tracklets.cameras, tracklets.tracks, tracklets.start + offsets, tracklets.end + offsets, tracklets.embeddings,
+        None if tracklets.paths is None else tuple(path + np.array([shift, 0, 0]) for path, shift in zip(tracklets.paths, offsets, strict=True)),
+    ).take(order)  # fmt: skip
+    pairs, odds = log_odds(rows, site, settings)
+
+    def compatible(a: list[int], b: list[int]) -> bool:
+        return not evidence.forbidden(rows, np.array(a), np.array(b), site).any()
+
+    labels = average_linkage(n, pairs, odds, settings.missing, compatible)
+    labels = reassign(labels, pairs, odds, settings.missing, compatible)
+    confidence = _confidence(labels, pairs, odds, settings.missing)
+    apart = np.flatnonzero((labels[pairs[:, 0]] != labels[pairs[:, 1]]) & (odds > settings.uncertain)) if len(pairs) else np.zeros(0, int)
+    apart = apart[np.argsort(-odds[apart], kind="stable")]
+    ids, sure = np.empty(n, np.int64), np.empty(n)
+    ids[order], sure[order] = labels + 1, confidence
+    return Identities(ids, sure, order[pairs[apart]].reshape(-1, 2), odds[apart])
+
+
+def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tuple[np.ndarray, np.ndarray]:
+    """(m, 2) neighbouring pairs that may be one person and their (m,) log odds."""
+    pairs = evidence.neighbours(rows.embeddings, settings.neighbours)
+    gap = evidence.gaps(rows, pairs)
+    close = np.flatnonzero(gap <= max((link.least for link in site.links), default=0.0))
+    never = np.zeros(len(pairs), bool)
+    for at in close.tolist():
+        never[at] = evidence.forbidden(rows, pairs[at, :1], pairs[at, 1:], site)[0, 0]
+    pairs = pairs[~never]
+    distance = 1 - np.einsum("nd,nd->n", rows.embeddings[pairs[:, 0]], rows.embeddings[pairs[:, 1]])
+    slope = UNCALIBRATED[0] if settings.slope is None else settings.slope
+    odds = evidence.appearance(distance.astype(np.float64), slope, UNCALIBRATED[1] if settings.offset is None else settings.offset)
+    odds += evidence.time(rows, pairs, site, settings.revisit)
+    odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
+    return pairs, odds - np.log(max(len(rows) / settings.visits, 1.0))
+
+
+def _confidence(labels: np.ndarray, pairs: np.ndarray, odds: np.ndarray, missing: float) -> np.ndarray:
+    """(n,) logistic of the mean evidence that ties a tracklet to the rest of its identity; one alone: of the best against it."""
+    n = len(labels)
+    size = np.bincount(labels)[labels] if n else np.zeros(0)
+    total, listed, rival = np.zeros(n), np.zeros(n), np.full(n, missing)
+    same = labels[pairs[:, 0]] == labels[pairs[:, 1]] if len(pairs) else np.zeros(0, bool)
+    for side in (0, 1):
+        np.add.at(total, pairs[same, side], odds[same])
+        np.add.at(listed, pairs[same, side], 1)
+        np.maximum.at(rival, pairs[~same, side], odds[~same])
+    others = np.maximum(size - 1, 1)
+    mean = np.where(size > 1, (total + (others - listed) * missing) / others, -rival)
+    return 1 / (1 + np.exp(-np.clip(mean, -30, 30)))

@@ -1,0 +1,159 @@
+"""What speaks for two tracklets being one person, in log odds (nats), and what forbids it; pure functions over arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracker.site import Link, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Tracklets:
+    """Row-aligned tracklets of all cameras.
+
+    ``cameras`` (n,) str; ``tracks`` (n,) int; ``start``, ``end`` (n,) seconds; ``embeddings`` (n, d) float32, a row of zeros
+    where there is none; ``paths``: per tracklet (k, 3) of seconds and the feet's x, y in px, or None where not known.
+    Raises ValueError where the lengths differ, a time is not finite or a tracklet ends before it starts.
+    """
+
+    cameras: np.ndarray
+    tracks: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    embeddings: np.ndarray
+    paths: tuple[np.ndarray, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.cameras)
+        for name in ("tracks", "start", "end", "embeddings", "paths"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                raise ValueError(f"{name} has {len(value)} rows, cameras {n}")
+        wrong = np.flatnonzero(~(np.isfinite(self.start) & np.isfinite(self.end) & (self.end >= self.start)))
+        if len(wrong):
+            raise ValueError(f"tracklet {wrong[0]}: its time {self.start[wrong[0]]} to {self.end[wrong[0]]} s is not one")
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def take(self, rows: np.ndarray) -> Tracklets:
+        paths = None if self.paths is None else tuple(self.paths[row] for row in rows.tolist())
+        return Tracklets(self.cameras[rows], self.tracks[rows], self.start[rows], self.end[rows], self.embeddings[rows], paths)
+
+
+def neighbours(embeddings: np.ndarray, most: int, chunk: int = 1024) -> np.ndarray:
+    """(m, 2) pairs (a < b, each once) of every row and its ``most`` nearest by cosine; rows of zeros have none."""
+    known = np.flatnonzero(embeddings.any(1))
+    rows, most = embeddings[known], min(most, len(known) - 1)
+    if most < 1:
+        return np.zeros((0, 2), np.int64)
+    pairs = []
+    for begin in range(0, len(rows), chunk):
+        similarity = rows[begin : begin + chunk] @ rows.T
+        similarity[np.arange(len(similarity)), np.arange(begin, begin + len(similarity))] = -np.inf
+        nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
+        pairs.append(np.stack([np.repeat(np.arange(begin, begin + len(similarity)), most), nearest.ravel()], 1))
+    both = np.sort(known[np.concatenate(pairs)], axis=1)
+    code = np.unique(both[:, 0] * len(embeddings) + both[:, 1])
+    return np.stack([code // len(embeddings), code % len(embeddings)], 1)
+
+
+def appearance(distance: np.ndarray, slope: float, offset: float) -> np.ndarray:
+    """Log odds of the same person at a cosine distance, from the model's calibration (Platt, 1999; one pair in two the same)."""
+    return -(slope * distance + offset)
+
+
+def gaps(tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:
+    """(m,) seconds from the end of the earlier to the start of the later; negative where both are seen at once."""
+    a, b = pairs.T
+    return np.maximum(tracklets.start[a], tracklets.start[b]) - np.minimum(tracklets.end[a], tracklets.end[b])
+
+
+def revisit(gap: np.ndarray, span: float, scale: float) -> np.ndarray:
+    """Log odds from time alone: people are seen again soon rather than late.
+
+    The time to the next sight of the same person is taken as log-uniform from ``scale`` to ``span`` seconds, that of somebody
+    else as uniform over ``span``, the time all cameras cover together.
+    """
+    span = max(span, scale)
+    gap = np.clip(gap, 0, span)
+    return np.log(span / ((gap + scale) * np.log((span + scale) / scale)))
+
+
+def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1) -> np.ndarray:
+    """As ``revisit``, where a link says how long the way takes: triangular around its typical time; ``stray`` took another way."""
+    rise = np.where(
+        gap < link.typical,
+        (gap - link.least) / max(link.typical - link.least, 1e-9),
+        (link.most - gap) / max(link.most - link.typical, 1e-9),
+    )
+    density = np.clip(rise, 0, 1) * 2 / (link.most - link.least)
+    return np.log((1 - stray) * density * max(span, scale) + stray * np.exp(revisit(gap, span, scale)))
+
+
+def time(tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float) -> np.ndarray:
+    """(m,) log odds from when the two were where; 0 where both are seen at once (whether that may be, ``forbidden`` says)."""
+    if not len(pairs):
+        return np.zeros(0)
+    gap = gaps(tracklets, pairs)
+    span = float(tracklets.end.max() - tracklets.start.min())
+    out = revisit(gap, span, scale)
+    if site.links:
+        a, b = pairs.T
+        first, later = np.where(tracklets.start[a] <= tracklets.start[b], (a, b), (b, a))
+        ways = np.stack([tracklets.cameras[first], tracklets.cameras[later]], 1)
+        for start, end in {(str(x), str(y)) for x, y in ways}:
+            if (link := site.link(start, end)) is not None:
+                on_it = (ways[:, 0] == start) & (ways[:, 1] == end)
+                out[on_it] = transition(gap[on_it], link, span, scale)
+    return np.where(gap < 0, 0.0, out)
+
+
+def ground(tracklets: Tracklets, pairs: np.ndarray, site: Site, sigma: float, area: float) -> np.ndarray:
+    """(m,) log odds from places on the floor where both are seen at once by cameras with a homography, else 0.
+
+    The median distance is half-normal in two dimensions with ``sigma`` metres for one person, uniform over ``area`` square
+    metres for two; bounded to +-6, since a homography is never exact.
+    """
+    out = np.zeros(len(pairs))
+    planes = {name: plane for name, place in site.cameras.items() if (plane := place.homography()) is not None}
+    if tracklets.paths is None or not planes:
+        return out
+    places: dict[int, np.ndarray] = {}
+
+    def on_floor(row: int) -> np.ndarray:
+        if row not in places:
+            path = tracklets.paths[row]  # type: ignore[index]
+            points = np.c_[path[:, 1:], np.ones(len(path))] @ planes[str(tracklets.cameras[row])].T
+            places[row] = np.c_[path[:, 0], points[:, :2] / points[:, 2:]]
+        return places[row]
+
+    for at in np.flatnonzero(gaps(tracklets, pairs) < 0):
+        a, b = pairs[at].tolist()
+        if tracklets.cameras[a] not in planes or tracklets.cameras[b] not in planes:
+            continue
+        one, other = on_floor(a), on_floor(b)
+        when = one[(one[:, 0] >= other[0, 0]) & (one[:, 0] <= other[-1, 0])]
+        if len(when):
+            there = np.stack([np.interp(when[:, 0], other[:, 0], other[:, axis]) for axis in (1, 2)], 1)
+            apart = float(np.median(np.hypot(*(when[:, 1:] - there).T)))
+            out[at] = np.clip(np.log(area / (2 * np.pi * sigma**2)) - 0.5 * (apart / sigma) ** 2, -6, 6)
+    return out
+
+
+def forbidden(tracklets: Tracklets, a: np.ndarray, b: np.ndarray, site: Site) -> np.ndarray:
+    """(len(a), len(b)) pairs that cannot be one person: in one place at a time, and no faster than the way takes."""
+    gap = np.maximum(tracklets.start[a][:, None], tracklets.start[b]) - np.minimum(tracklets.end[a][:, None], tracklets.end[b])
+    ca, cb = tracklets.cameras[a], tracklets.cameras[b]
+    out = np.zeros(gap.shape, bool)
+    for one in np.unique(ca).tolist():
+        for other in np.unique(cb).tolist():
+            block = np.ix_(ca == one, cb == other)
+            if not site.may_overlap(one, other):
+                out[block] = gap[block] < 0
+                ways = [link for link in (site.link(one, other), site.link(other, one)) if link is not None]
+                if ways and one != other:
+                    out[block] |= gap[block] < min(link.least for link in ways)
+    return out
