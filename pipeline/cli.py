@@ -177,6 +177,54 @@ def evaluate(
     Console().print(table)
 
 
+@app.command("eval-identities", epilog=EXIT_CODES)
+def evaluate_identities(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of passerby run.")],
+    gt: Annotated[list[str], typer.Option(metavar="CAMERA=GT.TXT", help="Ground truth of a camera, identities shared by all cameras.")],
+    identities: Annotated[Path | None, typer.Option(help="Output folder of passerby associate; else the first run's identities.")] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file, for the plot.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of precision against recall over the threshold.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score identities over cameras: multi-camera IDF1 and HOTA, precision and recall of pairs of tracklets."""
+    from dataclasses import asdict
+
+    from pipeline import identity_evaluation as scoring
+    from pipeline.errors import UsageError
+    from pipeline.identities import read_runs
+    from pipeline.site import load_site
+    from tracker import AssociationSettings
+
+    truth = {}
+    for item in gt:
+        name, sign, path = item.partition("=")
+        if not sign:
+            raise UsageError(f"--gt {item}: write it as CAMERA=GT.TXT")
+        truth[name] = Path(path)
+    recorded, out = read_runs(runs), identities or runs[0]
+    unknown = sorted(set(truth) - set(recorded.tracklets.cameras.tolist()))
+    if unknown:
+        raise UsageError(
+            f"--gt {unknown[0]}=...: no tracklet of such a camera; there are {', '.join(sorted(set(recorded.tracklets.cameras)))}"
+        )
+    who = scoring.true_identities(recorded, truth)
+    pairs = scoring.pair_scores(scoring.identities_of(recorded, out), who)
+    boxes = scoring.merged(truth, {camera: out / camera / "tracks.global.txt" for camera in truth})
+    if plot is not None:
+        scoring.plot_curve(scoring.curve(recorded, who, load_site(site), AssociationSettings()), pairs, plot)
+    if as_json:
+        print(json.dumps({"boxes": asdict(boxes), "pairs": asdict(pairs)}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("HOTA", "AssA", "IDF1", "pair precision", "pair recall", "pair F1")
+    table.add_row(
+        *(f"{value:.2f}" for value in (boxes.hota, boxes.ass_a, boxes.idf1, 100 * pairs.precision, 100 * pairs.recall, 100 * pairs.f1))
+    )
+    Console().print(table)
+
+
 @app.command(epilog=EXIT_CODES)
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what is installed, which execution providers work, and whether the models load."""

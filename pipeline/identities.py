@@ -24,11 +24,16 @@ MOST_UNCERTAIN = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there."""
+    """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there.
+
+    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px.
+    """
 
     tracklets: Tracklets
     runs: tuple[Path, ...]
     names: tuple[str, ...]
+    frames: tuple[np.ndarray, ...]
+    boxes: tuple[np.ndarray, ...]
     calibration: dict[str, float]
 
     def sheet(self, row: int) -> Path:
@@ -69,6 +74,8 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
             columns["end"].append(row["end_time"])
             columns["embeddings"].append(row["embedding"])
             boxes = np.array(row["boxes"], np.float64).reshape(-1, 4)
+            columns["frames"].append(np.array(row["frames"], np.int64))
+            columns["boxes"].append(boxes)
             columns["paths"].append(np.c_[row["times"], (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
     width = max((len(row) for row in columns["embeddings"] if row is not None), default=0)
     embeddings = np.zeros((len(columns["tracks"]), width), np.float32)
@@ -79,7 +86,9 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
         np.array(columns["cameras"], object), np.array(columns["tracks"], np.int64), np.array(columns["start"], np.float64),
         np.array(columns["end"], np.float64), embeddings, tuple(columns["paths"]),
     )  # fmt: skip
-    return Recorded(tracklets, tuple(columns["runs"]), tuple(columns["names"]), calibration)
+    return Recorded(
+        tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration
+    )
 
 
 def identify(recorded: Recorded, site: Site, settings: AssociationSettings) -> Identities:

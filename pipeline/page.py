@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jinja2
 
@@ -16,6 +16,9 @@ from pipeline.sheets import clock
 from pipeline.tracklets import Tracklet
 
 MOST_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
+
+
+S = TypeVar("S", bound="Span")
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,20 @@ class Card:
         )
 
 
-def lanes(cards: list[Card], gap: float) -> list[list[Card]]:
+class Span(Protocol):
+    """Anything on a timeline, seconds."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def track(self) -> int: ...
+
+
+def lanes(cards: Sequence[S], gap: float) -> list[list[S]]:
     """Cards in as few rows as it takes that none touches the next within ``gap`` seconds; earliest first."""
-    rows: list[list[Card]] = []
+    rows: list[list[S]] = []
     for card in sorted(cards, key=lambda card: (card.start, card.track)):
         row = next((row for row in rows if row[-1].end + gap <= card.start), None)
         if row is None:
@@ -95,7 +109,7 @@ def write_page(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clock=clock, colour=colour)
+    environment.filters.update(clock=clock, colour=colour, lanes=lambda visits: lanes(visits, 0.0))
     html = environment.get_template("page.html").render(
         cameras=shown, facts=facts, duration=duration, ticks=ticks(duration), people=people, hidden_people=hidden_people, names=names
     )

@@ -96,9 +96,10 @@ def test_the_table_has_a_row_per_tracklet(finished):
 def test_the_page_and_the_sheets_stand_alone(finished):
     out, _ = finished
     page = (out / "index.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 4  # two tracks, and the two people that they are
     assert "http" not in page.replace("http-equiv", "")
-    assert len(list((out / "people").glob("*.jpg"))) == 2
+    assert sorted(path.name for path in (out / "people").glob("*.jpg")) == ["00001.jpg", "00002.jpg", "walk-00001.jpg", "walk-00002.jpg"]
+    assert (out / "walk/tracks.global.txt").exists()
     assert 'src="walk/video.mp4"' in page
 
 

@@ -21,7 +21,7 @@ class AssociationSettings:
     ``slope`` and ``offset``: P(same | cosine distance) = 1 / (1 + exp(slope * distance + offset)), the re-ID model's own
     calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each tracklet; ``visits``: how many other tracklets of
     one person are expected, the prior; ``revisit`` seconds within which a person coming back is as likely at any time;
-    ``missing``: evidence of pairs that are no neighbours; ``uncertain``: pairs left apart at more than this are listed.
+    ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two groups are one person; ``uncertain``: pairs left apart at more than this are listed.
     ``sigma`` metres of error on the floor, ``area`` square metres that two people are spread over.
     """
 
@@ -31,6 +31,7 @@ class AssociationSettings:
     visits: float = 30.0
     revisit: float = 20.0
     missing: float = -4.0
+    threshold: float = 0.0
     uncertain: float = -1.0
     sigma: float = 0.7
     area: float = 100.0
@@ -71,7 +72,7 @@ def associate(tracklets: Tracklets, site: Site | None = None, settings: Associat
     def compatible(a: list[int], b: list[int]) -> bool:
         return not evidence.forbidden(rows, np.array(a), np.array(b), site).any()
 
-    labels = average_linkage(n, pairs, odds, settings.missing, compatible)
+    labels = average_linkage(n, pairs, odds, settings.missing, compatible, settings.threshold)
     labels = reassign(labels, pairs, odds, settings.missing, compatible)
     confidence = _confidence(labels, pairs, odds, settings.missing)
     apart = np.flatnonzero((labels[pairs[:, 0]] != labels[pairs[:, 1]]) & (odds > settings.uncertain)) if len(pairs) else np.zeros(0, int)

@@ -73,7 +73,8 @@ class Link(BaseModel):
 class Site(BaseModel):
     """Cameras, ``links`` and ``overlaps`` (groups of cameras that see some of the same floor).
 
-    ``overlaps`` None means unknown: then anybody may be in two cameras at once. Given, also as an empty list, only its groups may.
+    A person may be seen by two cameras at once if a group of ``overlaps`` has both; where ``overlaps`` is None, that is not
+    known, also by any two that no link joins: a way that takes time leads out of one view into another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +96,11 @@ class Site(BaseModel):
 
     def may_overlap(self, a: str, b: str) -> bool:
         """Whether a person may be in both cameras at once."""
-        return a != b and (self.overlaps is None or any(a in group and b in group for group in self.overlaps))
+        if a == b:
+            return False
+        if self.overlaps is None:
+            return self.link(a, b) is None and self.link(b, a) is None
+        return any(a in group and b in group for group in self.overlaps)
 
     def link(self, start: str, end: str) -> Link | None:
         for link in self.links:

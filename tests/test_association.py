@@ -1,0 +1,184 @@
+"""Offline association: its evidence by hand, its constraints, and people drawn as vectors who walk between cameras."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tracker import AssociationSettings, Site, Tracklets, associate, evidence
+from tracker.clustering import average_linkage, reassign
+
+
+def tracklets(rows, paths=None) -> Tracklets:
+    """``rows``: camera, start, end, look."""
+    cameras, start, end, looks = zip(*rows, strict=True)
+    looks = np.array(looks, np.float32)
+    looks /= np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
+    return Tracklets(np.array(cameras, object), np.arange(len(rows)), np.array(start, float), np.array(end, float), looks, paths)
+
+
+A, B, C = [1.0, 0, 0, 0.1], [0, 1.0, 0, 0.1], [0, 0, 1.0, 0.1]
+NOBODY = [0.0, 0, 0, 0]
+
+
+# clustering
+
+
+def test_average_linkage_by_hand():
+    # 0-1-2 is a chain: 0 and 2 are far apart, so the mean of (0, 1) and (0, 2) decides, not the nearest
+    pairs, weights = np.array([[0, 1], [1, 2], [0, 2]]), np.array([3.0, 2.0, -6.0])
+    assert average_linkage(3, pairs, weights, missing=-4).tolist() == [0, 0, 1]
+    assert average_linkage(3, pairs[:2], weights[:2], missing=-1).tolist() == [0, 0, 0]  # (2 - 1) / 2 > 0
+    assert average_linkage(3, pairs[:2], weights[:2], missing=-4).tolist() == [0, 0, 1]
+    assert average_linkage(2, np.zeros((0, 2), int), np.zeros(0), missing=-4).tolist() == [0, 1]
+
+
+def test_what_may_not_be_joined_is_not():
+    pairs, weights = np.array([[0, 1], [1, 2]]), np.array([3.0, 2.0])
+    apart = average_linkage(3, pairs, weights, missing=1, compatible=lambda a, b: not {0, 2} <= {*a, *b})
+    assert apart.tolist() == [0, 0, 1]
+
+
+def test_reassignment_moves_and_splits():
+    pairs = np.array([[0, 1], [2, 3], [1, 2], [1, 3]])
+    weights = np.array([-5.0, 4.0, 5.0, 5.0])
+    assert reassign(np.array([0, 0, 1, 1]), pairs, weights, missing=-4).tolist() == [0, 1, 1, 1]
+    assert reassign(np.array([0, 0]), pairs[:1], weights[:1], missing=-4).tolist() == [0, 1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 25))
+def test_the_order_of_pairs_changes_nothing(seed, n):
+    rng = np.random.default_rng(seed)
+    every = np.stack(np.triu_indices(n, 1), 1)
+    pairs = every[rng.random(len(every)) < 0.6]
+    weights = rng.normal(size=len(pairs))
+    order = rng.permutation(len(pairs))
+    one = average_linkage(n, pairs, weights, -1)
+    np.testing.assert_array_equal(one, average_linkage(n, pairs[order][:, ::-1], weights[order], -1))
+    np.testing.assert_array_equal(reassign(one, pairs, weights, -1), reassign(one, pairs[order], weights[order], -1))
+
+
+# evidence
+
+
+def test_neighbours_are_the_nearest_and_nobody_has_none():
+    rows = tracklets([("a", 0, 1, A), ("a", 0, 1, NOBODY), ("b", 0, 1, [1, 0.1, 0, 0]), ("b", 0, 1, B)]).embeddings
+    assert evidence.neighbours(rows, 1).tolist() == [[0, 2], [2, 3]]
+    assert evidence.neighbours(rows, 40).tolist() == [[0, 2], [0, 3], [2, 3]]
+    assert len(evidence.neighbours(rows[:1], 5)) == 0
+
+
+def test_soon_speaks_for_and_late_against():
+    odds = evidence.revisit(np.array([0.0, 60, 7200]), span=36000, scale=20)
+    assert odds[0] > odds[1] > 0 > odds[2]
+    # the two densities, by hand
+    assert np.exp(odds[1]) == pytest.approx((1 / (80 * np.log(36020 / 20))) / (1 / 36000))
+
+
+def test_a_link_knows_the_way():
+    site = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 10, "typical": 20, "most": 60, "both_ways": False}]})
+    rows = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 500, 505, A), ("b", 8, 10, A)])
+    pairs = np.array([[0, 1], [0, 2]])
+    typical, late = evidence.time(rows, pairs, site, 20.0)
+    assert typical > late
+    assert evidence.forbidden(rows, np.array([0]), np.array([1, 2, 3]), site).tolist() == [[False, False, True]]  # 3 s: too soon
+
+
+def test_ground_says_who_stands_in_the_same_place():
+    plane = {"ground": [[0.01, 0, 0], [0, 0.01, 0], [0, 0, 1]]}
+    site = Site.model_validate({"cameras": {"a": plane, "b": plane}})
+    walk = np.c_[np.arange(5.0), np.arange(5) * 50.0, np.full(5, 100.0)]
+    other = walk + np.array([0, 500, 0])
+    rows = tracklets([("a", 0, 4, A), ("b", 0, 4, A), ("b", 0, 4, A)], paths=(walk, walk, other))
+    same, apart = evidence.ground(rows, np.array([[0, 1], [0, 2]]), site, sigma=0.5, area=100)
+    assert same == pytest.approx(np.log(100 / (2 * np.pi * 0.25)))
+    assert apart == -6
+
+
+def test_homography_from_points_is_the_one_given():
+    plane = np.array([[0.02, 0.001, -1], [0.0, 0.03, -2], [0.0, 0.001, 1]])
+    pixels = np.array([[100, 500, 1], [600, 520, 1], [550, 300, 1], [180, 310, 1], [300, 400, 1]], float)
+    floor = pixels @ plane.T
+    floor = floor[:, :2] / floor[:, 2:]
+    site = Site.model_validate({"cameras": {"a": {"points": np.c_[pixels[:, :2], floor].tolist()}}})
+    found = site.cameras["a"].homography()
+    np.testing.assert_allclose(found / found[2, 2], plane, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cameras": {"a": {}}, "overlaps": [["a", "hal"]]}, r"overlaps\.0: no camera 'hal'; there are a"),
+        ({"links": [{"start": "a", "end": "b", "least": 9, "typical": 5, "most": 20}]}, "least <= typical <= most"),
+        ({"cameras": {"a": {"points": [[0, 0, 0, 0]] * 3}}}, "at least four"),
+        ({"cameras": {"a": {"points": [[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 3]]}}}, "one line"),
+        ({"overlap": []}, "overlap"),
+    ],
+)
+def test_a_wrong_site_is_refused_by_name(values, words):
+    with pytest.raises(ValidationError, match=words):
+        Site.model_validate(values)
+
+
+# association
+
+
+def test_people_over_two_cameras():
+    rows = [("a", 0, 10, A), ("a", 2, 12, B), ("b", 20, 30, A), ("b", 22, 32, B), ("b", 40, 50, C)]
+    found = associate(tracklets(rows))
+    assert found.ids.tolist() == [1, 2, 1, 2, 3]
+    assert (found.confidence[:4] > 0.5).all()
+
+
+def test_one_person_is_in_one_place_at_a_time():
+    rows = [("a", 0, 10, A), ("a", 5, 15, A), ("b", 8, 12, A)]
+    assert len(set(associate(tracklets(rows)).ids[:2].tolist())) == 2
+    assert len(set(associate(tracklets(rows), Site(overlaps=())).ids.tolist())) == 3
+    together = associate(tracklets(rows[1:]), Site(overlaps=(("a", "b"),)))
+    assert together.ids.tolist() == [1, 1]
+
+
+def test_a_tracklet_without_looks_stays_alone_and_the_doubtful_is_listed():
+    between = (np.array(A) + np.array(B)).tolist()
+    found = associate(
+        tracklets([("a", 0, 10, A), ("b", 12, 20, NOBODY), ("b", 30, 40, between)]), settings=AssociationSettings(slope=25, offset=-7)
+    )
+    assert found.ids.tolist() == [1, 2, 3]
+    assert found.uncertain.tolist() == [[0, 2]]
+    assert found.odds[0] < 0
+
+
+def test_clocks_are_set_right():
+    site = Site.model_validate({"cameras": {"a": {}, "b": {"offset": 100}}, "overlaps": []})
+    rows = [("a", 0, 10, A), ("b", 5, 9, A)]
+    assert associate(tracklets(rows), site).ids.tolist() == [1, 1]
+    assert associate(tracklets(rows), Site(overlaps=())).ids.tolist() == [1, 2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_the_order_of_tracklets_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    looks = rng.normal(size=(5, 8))
+    rows = []
+    for _ in range(20):
+        start = rng.uniform(0, 200)
+        rows.append((str(rng.choice(["a", "b", "c"])), start, start + rng.uniform(1, 20), looks[rng.integers(5)] + rng.normal(0, 0.3, 8)))
+    table = tracklets(rows)
+    order = rng.permutation(len(rows))
+    np.testing.assert_array_equal(associate(table).ids[order], associate(table.take(order)).ids)
+
+
+def test_empty_one_and_wrong():
+    assert len(associate(Tracklets(*(np.zeros(0) for _ in range(4)), np.zeros((0, 4), np.float32))).ids) == 0
+    assert associate(tracklets([("a", 0, 1, A)])).ids.tolist() == [1]
+    with pytest.raises(ValueError, match=r"tracklet 0: its time 3.0 to 1.0"):
+        tracklets([("a", 3, 1, A)])
+    with pytest.raises(ValueError, match="tracks has 2 rows"):
+        Tracklets(np.array(["a"]), np.arange(2), np.zeros(1), np.ones(1), np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="visits must be over 0"):
+        AssociationSettings(visits=0)
