@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipeline.table import TrackletTable
 from pipeline.tracklets import Collector, Tracklet
 from pipeline.video import VideoWriter
 from reid import Embedder
+from reid.embedder import crop_boxes
 from tracker import DeepSort, Tracks
 
 
@@ -199,12 +201,13 @@ def _steps(
         if known is None:
             with watch("detect"):
                 step.detections = _detect(live, frames, detector)
+            if embedder is not None:
+                step.embeddings = _embed(live, frames, step.detections, embedder, watch)
         for one in live:
             frame = frames[one.camera.name]
-            found, looks = step.detections[one.camera.name], step.embeddings.setdefault(one.camera.name, {})
+            found, looks = step.detections[one.camera.name], step.embeddings.get(one.camera.name, {})
             one.result.offered += int((found.scores >= one.config.tracker.high).sum())
-
-            embed = None if embedder is None else _looker(embedder if known is None else None, frame, found, looks, watch)
+            embed = None if embedder is None else partial(_look_up, looks)
             with watch("track"):
                 tracks = one.tracker.update(found, frame.time, embed)
             one.result.embedded += len(looks)
@@ -216,18 +219,25 @@ def _steps(
         on_step()
 
 
-def _looker(
-    embedder: Embedder | None, frame: Frame, found: Detections, looks: dict[int, np.ndarray], watch: Stopwatch
-) -> Callable[[np.ndarray], np.ndarray]:
-    """What the tracker asks for embeddings by row: computed and kept in ``looks``; without an embedder, read from there."""
+def _embed(
+    live: list[_CameraRun], frames: dict[str, Frame], detections: dict[str, Detections], embedder: Embedder, watch: Stopwatch
+) -> dict[str, dict[int, np.ndarray]]:
+    """Embeddings of the rows that each camera's tracker asks for, by row: one batch over the cameras."""
+    asked, crops = [], []
+    for one in live:
+        name = one.camera.name
+        with watch("track"):
+            rows = one.tracker.wanted(detections[name], frames[name].time)
+        asked.append((name, rows.tolist()))
+        with watch("embed"):
+            crops += crop_boxes(frames[name].image, detections[name].boxes[rows])
+    with watch("embed"):
+        embeddings = iter(embedder.embed(crops))
+    return {name: {row: next(embeddings) for row in rows} for name, rows in asked}
 
-    def embed(rows: np.ndarray) -> np.ndarray:
-        if embedder is not None:
-            with watch("embed"):
-                looks.update(zip(rows.tolist(), embedder.embed_boxes(frame.image, found.boxes[rows]), strict=True))
-        return np.stack([looks[row] for row in rows.tolist()])
 
-    return embed
+def _look_up(looks: dict[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    return np.stack([looks[row] for row in rows.tolist()])
 
 
 def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector | None) -> dict[str, Detections]:

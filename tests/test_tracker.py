@@ -14,6 +14,7 @@ from tracker import DeepSort, kalman
 from tracker.assignment import assign
 from tracker.costs import iou, misfit, visibility
 from tracker.gallery import Gallery
+from tracker.interop import from_supervision, to_supervision
 
 
 def unit(*values: float) -> np.ndarray:
@@ -210,6 +211,51 @@ def test_embeddings_are_asked_for_only_where_they_decide():
     for t in range(50):
         tracker.update(detections(person(100 + 4 * t), person(600 + 4 * t)), time=t / 25, embed=embed)
     assert 2 <= sum(asked) <= 20  # of 100: births, and a refresh each third of a second
+
+
+def test_who_will_be_looked_at_is_known_before():
+    rng = np.random.default_rng(0)
+    tracker, asked = DeepSort(), []
+    for step in range(30):
+        found = detections(*(person(x, 200) for x in (100 + 10 * step, 400 - 10 * step, 600)))
+        wanted, held = tracker.wanted(found, time=step / 10), tracker.held.tolist()
+        np.testing.assert_array_equal(wanted, tracker.wanted(found, time=step / 10))  # asking changes nothing
+        assert tracker.held.tolist() == held
+
+        def embed(rows):
+            asked.append(rows)
+            return np.stack([unit(*rng.normal(size=4)) for _ in rows])
+
+        asked.clear()
+        tracker.update(found, time=step / 10, embed=embed)
+        assert (asked[0].tolist() if asked else []) == wanted.tolist()
+    with pytest.raises(ValueError, match="time goes back"):
+        tracker.wanted(detections(), time=0)
+
+
+def test_the_running_mean_forgets_slowly():
+    gallery = Gallery(2, momentum=0.5)
+    slots = gallery.acquire(2)
+    for look in (unit(1, 0), unit(0, 1), unit(0, 1)):
+        gallery.add(slots[:1], look[None])
+    mean = np.array([0.25, 0.75])
+    assert gallery.distance_to_mean(slots, unit(0, 1)[None])[0, 0] == pytest.approx(1 - 0.75 / np.linalg.norm(mean))
+    assert gallery.distance_to_mean(slots, unit(0, 1)[None])[1, 0] == 2
+    seen = play([[(100 + 10 * t, 200, A), (400 - 10 * t, 210, B)] for t in range(31)], similarity="mean")
+    assert seen[0] == seen[-1]
+
+
+def test_supervision_in_and_out():
+    supervision = pytest.importorskip("supervision")
+    tracker = DeepSort()
+    for step in range(3):
+        boxes = np.array([person(300), person(100 + 4 * step)], np.float32)
+        given_ = supervision.Detections(xyxy=boxes, confidence=np.array([0.8, 0.9], np.float32))
+        out = to_supervision(tracker.update(from_supervision(given_), time=step / 10))
+    assert sorted(out.tracker_id.tolist()) == [1, 2]
+    np.testing.assert_allclose(out.xyxy, boxes[out.data["row"]], atol=5)
+    assert len(to_supervision(DeepSort().update(from_supervision(supervision.Detections.empty()), time=0))) == 0
+    np.testing.assert_array_equal(from_supervision(supervision.Detections(xyxy=boxes)).scores, [1, 1])
 
 
 def test_settings_are_checked():

@@ -81,7 +81,7 @@ class DeepSort:
 
     def _start(self) -> None:
         self._state = State.empty()
-        self._gallery = Gallery(self.settings.gallery)
+        self._gallery = Gallery(self.settings.gallery, self.settings.momentum)
         self._time: float | None = None
 
     def reset(self) -> None:
@@ -94,6 +94,15 @@ class DeepSort:
         """Ids of all tracks that may still be seen again, confirmed or not."""
         return self._state.ids
 
+    def wanted(self, detections: Detections, time: float) -> np.ndarray:
+        """(m,) rows of ``detections`` whose embeddings ``update`` would ask for; changes nothing.
+
+        An engine asks every camera's tracker, embeds all the rows in one batch, and gives ``update`` an ``embed`` that looks
+        them up. Raises ValueError as ``update`` does.
+        """
+        scene = self._scene(detections, time)
+        return scene.order[scene.wanted]
+
     def update(self, detections: Detections, time: float, embed: Embed | None = None) -> Tracks:
         """Take the detections of one frame and give the confirmed tracks among them.
 
@@ -102,48 +111,31 @@ class DeepSort:
         Raises ValueError for a time before the last one.
         """
         settings, state = self.settings, self._state
-        if not np.isfinite(time):
-            raise ValueError(f"time must be a finite number of seconds, not {time}")
-        if self._time is not None and time < self._time:
-            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() where a stream starts over")
-        order = np.lexsort((*detections.boxes.T, -detections.scores))  # the order of arrival decides nothing
-        boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
-        measured = kalman.to_centre(boxes)
-        dt = 0.0 if self._time is None else time - self._time
-        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
+        scene = self._scene(detections, time)
+        order, scores, measured, motion, visible, recent = (
+            scene.order, scene.scores, scene.measured, scene.motion, scene.visible, scene.recent,
+        )  # fmt: skip
+        high, low, live = scene.high, scene.low, scene.live
         looks = _Looks(detections.embeddings, embed, order)
-
-        high = np.flatnonzero(scores >= settings.high)
-        low = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
-        visible = np.ones(len(boxes))
-        visible[high] = costs.visibility(boxes[high])
-        recent = state.seen == (self._time if self._time is not None else time)
-
-        predicted = kalman.to_corners(motion.position)
-        live = np.flatnonzero(state.confirmed)
-        overlap = costs.iou(predicted[live], boxes[high])
-        easy = self._easy(overlap, recent[live]) if settings.on_demand else np.zeros(len(high), bool)
-        wanted = high[~easy] if len(high) else high
-        due = self._due(overlap, easy, state.embedded[live], time) if settings.on_demand else np.zeros(len(high), bool)
-        looks.fetch(np.union1d(wanted, high[due & (visible[high] >= settings.visible)]))
+        looks.fetch(scene.wanted)
 
         # 1. confident detections: by motion, and by appearance where it was looked at
         cost = costs.misfit(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
         cost += settings.score_weight * (1 - scores[high])
-        distance = self._distance(looks, state.slots[live], high, easy)
+        distance = self._distance(looks, state.slots[live], high)
         r, c = assign(cost + self._appearance(distance, visible[high]), settings.match_limit)
         track_rows, detection_rows = [live[r]], [high[c]]
         left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
 
         # 2. what is left of the tracks seen a moment ago: by motion, with low scores
         fresh = left_tracks[recent[left_tracks]]
-        r, c = assign(1 - costs.iou(predicted[fresh], boxes[low]), 1 - settings.low_iou)
+        r, c = assign(1 - costs.iou(scene.predicted[fresh], scene.boxes[low]), 1 - settings.low_iou)
         track_rows.append(fresh[r])
         detection_rows.append(low[c])
 
         # 3. tentative tracks: by motion, with what is left of the confident detections
         tentative = np.flatnonzero(~state.confirmed)
-        r, c = assign(1 - costs.iou(predicted[tentative], boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
+        r, c = assign(1 - costs.iou(scene.predicted[tentative], scene.boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
         track_rows.append(tentative[r])
         detection_rows.append(left_high[c])
         left_high = np.setdiff1d(left_high, left_high[c])
@@ -180,26 +172,48 @@ class DeepSort:
         corners = kalman.to_corners(state.motion.position[shown]).astype(np.float32)
         return Tracks(state.ids[shown].copy(), corners, detections.scores[order[at]], order[at], visible[at].astype(np.float32))
 
+    def _scene(self, detections: Detections, time: float) -> _Scene:
+        """What is to be associated: detections in an order of their own, tracks predicted to ``time``, and who needs a look."""
+        settings, state = self.settings, self._state
+        if not np.isfinite(time):
+            raise ValueError(f"time must be a finite number of seconds, not {time}")
+        if self._time is not None and time < self._time:
+            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() where a stream starts over")
+        order = np.lexsort((*detections.boxes.T, -detections.scores))  # the order of arrival decides nothing
+        boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
+        dt = 0.0 if self._time is None else time - self._time
+        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
+        high = np.flatnonzero(scores >= settings.high)
+        low = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
+        visible = np.ones(len(boxes))
+        visible[high] = costs.visibility(boxes[high])
+        recent = state.seen == (self._time if self._time is not None else time)
+        predicted = kalman.to_corners(motion.position)
+        live = np.flatnonzero(state.confirmed)
+        look = np.ones(len(high), bool)
+        if settings.on_demand and len(live):
+            overlap = costs.iou(predicted[live], boxes[high])
+            easy = self._easy(overlap, recent[live])
+            look = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
+        return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[look])
+
     def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
         """(m,) detections that one track seen a moment ago claims alone, and that claim it alone: motion is enough."""
-        if not overlap.size:
-            return np.zeros(overlap.shape[1], bool)
         contact = overlap > 0.2
         sole = contact & (contact.sum(0) == 1)[None] & (contact.sum(1) == 1)[:, None] & recent[:, None]
         return (sole & (overlap > 0.5)).any(0)
 
     def _due(self, overlap: np.ndarray, easy: np.ndarray, embedded: np.ndarray, time: float) -> np.ndarray:
         """(m,) easy detections whose track's last embedding is older than the refresh interval."""
-        if not overlap.size:
-            return np.zeros(len(easy), bool)
         return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
 
-    def _distance(self, looks: _Looks, slots: np.ndarray, high: np.ndarray, easy: np.ndarray) -> np.ndarray:
+    def _distance(self, looks: _Looks, slots: np.ndarray, high: np.ndarray) -> np.ndarray:
         """(tracks, high) cosine distance of the nearest embedding in a track's gallery; NaN where appearance is not asked."""
         out = np.full((len(slots), len(high)), np.nan)
-        columns = np.flatnonzero(looks.has[high] & ~easy)
+        columns = np.flatnonzero(looks.has[high])
         if len(slots) and len(columns):
-            distance = self._gallery.distance(slots, looks.rows(high[columns]))
+            compare = self._gallery.distance if self.settings.similarity == "nearest" else self._gallery.distance_to_mean
+            distance = compare(slots, looks.rows(high[columns]))
             out[:, columns] = np.where(distance < 2, distance, np.nan)  # 2: nothing in the gallery
         return out
 
@@ -222,6 +236,24 @@ class DeepSort:
         motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity * self._axes)
         when = np.full(len(rows), time)
         return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Detections in the tracker's order, tracks predicted, who of the tracks was seen a moment ago, and who needs a look."""
+
+    order: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    measured: np.ndarray
+    motion: kalman.Motion
+    predicted: np.ndarray
+    visible: np.ndarray
+    recent: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    live: np.ndarray
+    wanted: np.ndarray
 
 
 class _Looks:

@@ -1,4 +1,4 @@
-"""The last G embeddings of every track in one contiguous array."""
+"""The last G embeddings of every track in one contiguous array, and their running mean."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 class Gallery:
     """Embeddings by slot: a track holds a slot from birth to end; slots are used again, the array grows by doubling."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, momentum: float = 0.9) -> None:
+        self.size, self.momentum = size, momentum
+        self.mean = np.zeros((0, 0), np.float32)
         self.rows = np.zeros((0, size, 0), np.float32)
         self.count = np.zeros(0, np.int64)
         self.free: list[int] = []
@@ -20,6 +21,7 @@ class Gallery:
             held = len(self.count)
             more = max(number - len(self.free), held, 8)
             self.rows = np.concatenate([self.rows, np.zeros((more, *self.rows.shape[1:]), np.float32)])
+            self.mean = np.concatenate([self.mean, np.zeros((more, self.mean.shape[1]), np.float32)])
             self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
             self.free += range(held + more - 1, held - 1, -1)
         slots = np.array([self.free.pop() for _ in range(number)], np.int64)
@@ -38,6 +40,9 @@ class Gallery:
             if self.count.any():
                 raise ValueError(f"embeddings have {embeddings.shape[1]} dimensions, the gallery holds {self.rows.shape[2]}")
             self.rows = np.zeros((*self.rows.shape[:2], embeddings.shape[1]), np.float32)
+            self.mean = np.zeros((len(self.rows), embeddings.shape[1]), np.float32)
+        first = (self.count[slots] == 0)[:, None]
+        self.mean[slots] = np.where(first, embeddings, self.momentum * self.mean[slots] + (1 - self.momentum) * embeddings)
         self.rows[slots, self.count[slots] % self.size] = embeddings
         self.count[slots] += 1
 
@@ -51,3 +56,12 @@ class Gallery:
         empty = np.arange(filled)[None] >= self.count[slots][:, None]
         similarity[empty] = -1
         return 1.0 - similarity.max(1).astype(np.float64)
+
+    def distance_to_mean(self, slots: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+        """(len(slots), m) cosine distance to each slot's running mean (StrongSORT, Du et al., 2023); 2 for an empty slot."""
+        if self.mean.shape[1] != embeddings.shape[1]:
+            return np.full((len(slots), len(embeddings)), 2.0)
+        mean = self.mean[slots]
+        similarity = (mean @ embeddings.T) / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
+        similarity[self.count[slots] == 0] = -1
+        return 1.0 - similarity.astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TrackerSettings:
     Appearance: where it decides, a pair costs ``appearance`` * (distance / gate - 1) more, between ``-appearance_for`` and
     ``appearance_against``; of a person less than ``visible_least`` uncovered it says nothing. ``gate``: cosine distance that
     speaks neither for nor against (None: the one calibrated for the re-ID model, or 0.45 where there is none); ``gallery``
-    embeddings a track; an easy track is embedded again after ``refresh``; no embedding is kept of a person less than
+    embeddings a track, of which the ``similarity`` takes the ``nearest`` (DeepSORT) or the running ``mean`` with ``momentum``
+    (StrongSORT); an easy track is embedded again after ``refresh``; no embedding is kept of a person less than
     ``visible`` uncovered; ``on_demand`` False embeds every confident detection.
     Life: a track that is not seen is kept for ``keep``.
     """
@@ -43,6 +45,8 @@ class TrackerSettings:
     appearance_for: float = 3.0
     appearance_against: float = 4.0
     gallery: int = 20
+    similarity: Literal["nearest", "mean"] = "nearest"
+    momentum: float = 0.9
     refresh: float = 0.3
     visible: float = 0.6
     visible_least: float = 0.3
@@ -50,11 +54,11 @@ class TrackerSettings:
     keep: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least"):
+        for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least", "momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
         for field in fields(self):
-            if field.name not in ("gate", "match_limit") and not getattr(self, field.name) >= 0:
+            if field.name not in ("gate", "match_limit", "similarity") and not getattr(self, field.name) >= 0:
                 raise ValueError(f"{field.name} must not be negative, is {getattr(self, field.name)}")
         if self.gate is not None and not 0 <= self.gate <= 2:
             raise ValueError(f"gate must be a cosine distance in 0..2, not {self.gate}")
@@ -62,6 +66,8 @@ class TrackerSettings:
             raise ValueError(f"tail must be over 0, is {self.tail}")
         if self.visible_least >= 1:
             raise ValueError(f"visible_least must be under 1, is {self.visible_least}")
+        if self.similarity not in ("nearest", "mean"):
+            raise ValueError(f"similarity must be nearest or mean, not {self.similarity!r}")
         if self.gallery < 1:
             raise ValueError(f"gallery must be at least 1, is {self.gallery}")
         if self.low > self.high:
