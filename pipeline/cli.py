@@ -150,6 +150,43 @@ def associate(
     print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
 
 
+@app.command(epilog=EXIT_CODES)
+def refine(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder; with --tracks the text file to write.")],
+    run: Annotated[Path | None, typer.Argument(help="Output folder of passerby run.")] = None,
+    tracks: Annotated[Path | None, typer.Option(help="Any tracker's MOTChallenge text instead of a run.")] = None,
+    video: Annotated[Path | None, typer.Option(help="With --tracks: the video they are of; without it motion alone decides.")] = None,
+    reid: Annotated[str | None, typer.Option(help="With --video: shipped name or bundle (.onnx).")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, refine.gap=5 for example.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Make tracks better after the fact: split those that changed person, join broken ones, fill gaps, smooth boxes."""
+    from pipeline.config import load_config
+    from pipeline.errors import UsageError
+    from pipeline.refining import refine_run, refine_text
+
+    if (run is None) == (tracks is None):
+        raise UsageError("give either a run's output folder or --tracks FILE")
+    settings = load_config(config, set_ or (), {"reid.model": reid})
+    if run is not None:
+        if video is not None:
+            raise UsageError("--video goes with --tracks; a run has its embeddings already")
+        counts = refine_run(run, out, settings.refine)
+    else:
+        from reid import Embedder
+
+        assert tracks is not None
+        embedder = Embedder(settings=settings.reid) if video is not None and settings.reid.model != "none" else None
+        counts = {tracks.stem: refine_text(tracks, video, out, settings.refine, embedder)}
+    if as_json:
+        print(json.dumps(counts))
+        return
+    for name, count in counts.items():
+        print(f"{name}: {count['before']} tracks before, {count['after']} after")
+    print(f"written: {out}")
+
+
 @app.command("eval", epilog=EXIT_CODES)
 def evaluate(
     gt: Annotated[Path, typer.Option("--gt", help="Ground truth in MOTChallenge format.")],

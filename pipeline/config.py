@@ -15,6 +15,7 @@ from detectors.load import DetectorSettings
 from pipeline.errors import UsageError
 from reid.embedder import EmbedderSettings
 from tracker.association import AssociationSettings
+from tracker.refine import RefineSettings
 from tracker.settings import TrackerSettings
 
 
@@ -54,6 +55,7 @@ class Config(BaseModel):
     reid: EmbedderSettings = EmbedderSettings()
     tracker: TrackerSettings = TrackerSettings()
     association: AssociationSettings = AssociationSettings()
+    refine: RefineSettings = RefineSettings()
     reading: Reading = Reading()
     output: Output = Output()
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import OutputError, UsageError
 from pipeline.sheets import first_crop, identity_sheet
-from pipeline.table import read_tracklets
+from pipeline.table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
 
 VERSION = 1
@@ -51,7 +51,7 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
         if not path.is_file():
             raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
         tables.append(read_tracklets(path))
-    facts = [{key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()} for table in tables]
+    facts = [facts_of(table) for table in tables]
     with_looks = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
     for folder, fact in with_looks:
         if fact["reid"] != with_looks[0][1]["reid"]:
@@ -59,7 +59,9 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
                 f"{folder}: its embeddings are of another re-ID model ({fact['reid'][:12]}) than those of {with_looks[0][0]} "
                 f"({with_looks[0][1]['reid'][:12]}): run again with one --reid for all"
             )
-    calibration = {key: float(with_looks[0][1][key]) for key in ("slope", "offset") if with_looks and key in with_looks[0][1]}
+    calibration: dict[str, float] = {
+        key: float(with_looks[0][1][key]) for key in ("slope", "offset") if with_looks and key in with_looks[0][1]
+    }
     cameras = [set(table["camera"].to_pylist()) for table in tables]
     seen = [name for names in cameras for name in names]
     columns: dict[str, list] = defaultdict(list)

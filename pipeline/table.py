@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import OutputError, UsageError
 from pipeline.tracklets import Tracklet
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # 1 had no look_times and looks
 SCHEMA = pa.schema(
     [
         pa.field("camera", pa.string(), False),
@@ -28,6 +30,8 @@ SCHEMA = pa.schema(
         pa.field("times", pa.list_(pa.float64()), False),
         pa.field("boxes", pa.list_(pa.list_(pa.float32(), 4)), False),
         pa.field("scores", pa.list_(pa.float32()), False),
+        pa.field("look_times", pa.list_(pa.float64()), False),
+        pa.field("looks", pa.list_(pa.list_(pa.float16())), False),
     ],
     metadata={
         "passerby.tracklets": str(VERSION),
@@ -55,6 +59,8 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
         "times": tracklet.times.tolist(),
         "boxes": tracklet.boxes.tolist(),
         "scores": tracklet.scores.tolist(),
+        "look_times": tracklet.look_times.tolist(),
+        "looks": list(tracklet.looks.astype(np.float16)),
     }
 
 
@@ -91,6 +97,13 @@ def read_tracklets(path: Path) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")
-    if version != str(VERSION).encode():
-        raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}, this program reads {VERSION}")
+    if version not in [str(number).encode() for number in READABLE]:
+        known = " and ".join(map(str, READABLE))
+        raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}, this program reads {known}")
     return table
+
+
+def facts_of(table: pa.Table) -> dict[str, str]:
+    """What the run wrote of its re-ID model: ``reid``, ``slope``, ``offset``."""
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    return {key: metadata[key] for key in ("reid", "slope", "offset") if key in metadata}

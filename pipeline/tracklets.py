@@ -13,6 +13,8 @@ from reid.embedder import crop_boxes
 from tracker import Tracks
 
 CROP_HEIGHT = 128
+MOST_LOOKS = 16  # single embeddings kept of a track, to see later whether it changed person
+CLEAR = 0.6  # the share of a box that nobody covers from which its crop shows one person
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,8 @@ class Tracklet:
 
     ``frames`` (n,) from 1, ``times`` (n,) seconds, ``boxes`` (n, 4) x1, y1, x2, y2 px, ``scores`` (n,); ``embedding`` (d,)
     float32 unit, pooled with the crops' quality as weight, or None; ``quality`` in 0..1: mean visibility times score of the
-    crops embedded; ``crops``: JPEG pictures spread over its life; ``best``: index of the crop of best quality.
+    crops embedded; ``crops``: JPEG pictures spread over its life; ``best``: index of the crop of best quality;
+    ``look_times`` (k,) seconds and ``looks`` (k, d) float32: single embeddings of uncovered crops, spread over its life.
     """
 
     camera: str
@@ -36,6 +39,8 @@ class Tracklet:
     crops: tuple[bytes, ...]
     crop_times: tuple[float, ...]
     best: int
+    look_times: np.ndarray
+    looks: np.ndarray
 
 
 @dataclass
@@ -49,6 +54,8 @@ class _Growing:
     embeddings: int = 0
     crops: list[tuple[float, float, bytes]] = field(default_factory=list)  # time, quality, JPEG
     spacing: float = 0.2
+    looks: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    look_spacing: float = 0.0
 
 
 class Collector:
@@ -72,6 +79,11 @@ class Collector:
                 one.pooled = row * quality if one.pooled is None else one.pooled + row * quality
                 one.weight += quality
                 one.embeddings += 1
+                if tracks.visibility[at] >= CLEAR and (not one.looks or frame.time - one.looks[-1][0] >= one.look_spacing):
+                    one.looks.append((frame.time, row))
+                    if len(one.looks) > MOST_LOOKS:
+                        one.looks = one.looks[::2]
+                        one.look_spacing = 2 * max(one.look_spacing, (one.looks[-1][0] - one.looks[0][0]) / MOST_LOOKS)
             if not one.crops or frame.time - one.crops[-1][0] >= one.spacing:
                 crop = crop_boxes(frame.image, tracks.boxes[at : at + 1])[0]
                 one.crops.append((frame.time, quality, _jpeg(crop)))
@@ -98,6 +110,8 @@ class Collector:
                 tuple(jpeg for _, _, jpeg in one.crops),
                 tuple(time for time, _, _ in one.crops),
                 int(np.argmax([quality for _, quality, _ in one.crops])),
+                np.array([time for time, _ in one.looks], np.float64),
+                np.array([row for _, row in one.looks], np.float32).reshape(len(one.looks), -1),
             )
 
 

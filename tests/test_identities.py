@@ -44,8 +44,9 @@ def recorded(folder: Path, visits: list[tuple[str, int, int, int]], facts: dict[
         boxes = np.stack([box(who, frame) for frame in frames.tolist()])
         look = np.array(PEOPLE[who], np.float32)
         one = Tracklet(
-            camera, track, frames, (frames - 1) / 10, boxes, np.full(len(frames), 0.9, np.float32), look, 5, 0.9, (crop,), (0.0,), 0
-        )
+            camera, track, frames, (frames - 1) / 10, boxes, np.full(len(frames), 0.9, np.float32), look, 5, 0.9,
+            (crop,), (0.0,), 0, (frames[::10] - 1) / 10, np.repeat(look[None], len(frames[::10]), 0),
+        )  # fmt: skip
         table.add(one)
         write_sheet(folder / "people", one)
         lines.setdefault(camera, []).extend((frame, track, who, box(who, frame)) for frame in frames.tolist())

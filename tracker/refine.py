@@ -1,0 +1,241 @@
+"""After the fact: tracks split where they changed person, broken ones joined, gaps filled, boxes smoothed.
+
+Sources: change points by the likelihood ratio of two means (Page, 1955); joining as one assignment of ends to beginnings
+(as in StrongSORT's AFLink, Du et al., 2023, with the model's own calibration in place of a learned network); smoothing by
+Rauch, Tung and Striebel (1965) with filterpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from filterpy.kalman import KalmanFilter
+
+from tracker import evidence
+from tracker.assignment import assign
+from tracker.association import UNCALIBRATED
+from tracker.kalman import to_centre, to_corners
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """Settings of ``refine``: the home of its defaults. Lengths in heights of the person, evidence in nats.
+
+    ``slope``, ``offset``: the re-ID model's calibration of pooled embeddings (None: the run's own, or an MPN's). A track is
+    split where both sides have ``split_looks`` embeddings and the evidence that they are one person is under ``split``; an end
+    and a beginning at most ``gap`` seconds apart are joined for more than ``join``: a person out of sight is found within
+    ``reach`` plus ``reach_per_second`` (standard deviations), and who ends or begins within ``edge`` of the edge left or came and
+    is not joined: that is for association to say. Gaps up to ``fill`` seconds are filled; ``smooth`` False
+    leaves the boxes seen as they are.
+    """
+
+    slope: float | None = None
+    offset: float | None = None
+    split: float = -4.0
+    split_looks: int = 3
+    gap: float = 10.0
+    join: float = 2.0
+    reach: float = 0.3
+    reach_per_second: float = 0.6
+    edge: float = 0.2
+    fill: float = 2.0
+    smooth: bool = True
+    measurement_noise: float = 0.04
+    acceleration: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name in ("gap", "fill", "reach_per_second"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
+        for name in ("split_looks", "reach", "measurement_noise", "acceleration"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be over 0, is {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One track of one camera.
+
+    ``frames`` (n,) int64 from 1, rising; ``times`` (n,) seconds; ``boxes`` (n, 4) x1, y1, x2, y2 px; ``scores`` (n,);
+    ``look_times`` (k,) seconds and ``looks`` (k, d) float32 unit rows: embeddings of some of the boxes, k may be 0.
+    """
+
+    id: int
+    frames: np.ndarray
+    times: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    look_times: np.ndarray
+    looks: np.ndarray
+
+    def part(self, rows: slice, look_rows: np.ndarray, name: int) -> Track:
+        return Track(
+            name,
+            self.frames[rows],
+            self.times[rows],
+            self.boxes[rows],
+            self.scores[rows],
+            self.look_times[look_rows],
+            self.looks[look_rows],
+        )
+
+
+def refine(tracks: list[Track], times: np.ndarray, settings: RefineSettings | None = None) -> list[Track]:
+    """Split, join, fill and smooth the tracks of one camera. ``times`` (frames,): seconds of frame 1, 2, ...
+
+    A track that joins others keeps the first one's id; what is split off gets a new one. The order of ``tracks`` decides nothing.
+    """
+    settings = settings or RefineSettings()
+    tracks = sorted((track for track in tracks if len(track.frames)), key=lambda track: track.id)
+    fresh = max((track.id for track in tracks), default=0) + 1
+    parts: list[Track] = []
+    for track in tracks:
+        pieces = split(track, settings, fresh)
+        fresh += len(pieces) - 1
+        parts += pieces
+    return [smooth(track, times, settings) for track in join(parts, settings)]
+
+
+def _odds(distance: float | np.ndarray, settings: RefineSettings) -> np.ndarray:
+    slope, offset = (
+        (UNCALIBRATED[0] if settings.slope is None else settings.slope),
+        (UNCALIBRATED[1] if settings.offset is None else settings.offset),
+    )
+    return evidence.appearance(np.asarray(distance), slope, offset)
+
+
+def _pool(looks: np.ndarray) -> np.ndarray:
+    mean = looks.mean(0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-9)
+
+
+def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
+    """The track, or its parts before and after each change of person; parts after the first are named from ``fresh`` on."""
+    n, least = len(track.looks), settings.split_looks
+    if n < 2 * least:
+        return [track]
+    cuts = range(least, n - least + 1)
+    odds = [float(_odds(1 - float(_pool(track.looks[:cut]) @ _pool(track.looks[cut:])), settings)) for cut in cuts]
+    at = int(np.argmin(odds))
+    if odds[at] >= settings.split:
+        return [track]
+    cut = cuts[at]
+    moment = (track.look_times[cut - 1] + track.look_times[cut]) / 2
+    row = int(np.searchsorted(track.times, moment))
+    if not 0 < row < len(track.frames):
+        return [track]
+    before = track.part(slice(0, row), np.arange(cut), track.id)
+    after = track.part(slice(row, None), np.arange(cut, n), fresh)
+    rest = split(after, settings, fresh + 1)
+    return [*split(before, settings, fresh + len(rest)), *rest]
+
+
+def join(tracks: list[Track], settings: RefineSettings) -> list[Track]:
+    """Broken tracks made whole: ends and beginnings paired by one assignment, until no pair has more evidence than ``join``."""
+    while len(tracks) > 1:
+        tracks = sorted(tracks, key=lambda track: (track.frames[0], track.id))
+        odds = _join_odds(tracks, settings)
+        ends, starts = assign(-odds, -settings.join)
+        if not len(ends):
+            break
+        after = dict(zip(ends.tolist(), starts.tolist(), strict=True))
+        whole = []
+        for first in sorted(set(range(len(tracks))) - set(after.values())):
+            chain = [first]
+            while chain[-1] in after:
+                chain.append(after[chain[-1]])
+            whole.append(_concatenated([tracks[row] for row in chain]))
+        tracks = whole
+    return sorted(tracks, key=lambda track: track.id)
+
+
+def _join_odds(tracks: list[Track], settings: RefineSettings) -> np.ndarray:
+    """(n, n) evidence that column begins where row ended; -inf where it cannot."""
+    n = len(tracks)
+    first = to_centre(np.stack([track.boxes[0] for track in tracks]))
+    last = to_centre(np.stack([track.boxes[-1] for track in tracks]))
+    start, end = np.array([track.times[0] for track in tracks]), np.array([track.times[-1] for track in tracks])
+    gap = start[None] - end[:, None]
+    height = np.maximum(last[:, None, 3], 1.0)
+    # the floor all tracks walk on, in the row's heights: where a stranger would turn up
+    low, high = np.concatenate([first, last])[:, :2].min(0), np.concatenate([first, last])[:, :2].max(0)
+    area = np.maximum(np.prod(high - low) / height**2, 4.0)
+    apart = np.hypot(first[None, :, 0] - last[:, None, 0], first[None, :, 1] - last[:, None, 1]) / height
+    sigma = settings.reach + settings.reach_per_second * np.maximum(gap, 0)
+    place = np.log(area / (2 * np.pi * sigma**2)) - 0.5 * (apart / sigma) ** 2
+    size = -0.5 * (np.log(np.maximum(first[None, :, 3], 1.0) / height) / 0.2) ** 2
+    looks = np.zeros((n, n))
+    for a in range(n):
+        for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.gap)).tolist():
+            if len(tracks[a].looks) and len(tracks[b].looks):
+                looks[a, b] = _odds(1 - float(_pool(tracks[a].looks) @ _pool(tracks[b].looks)), settings)
+    prior = np.log(max(n, 2) / 2)
+    left, came = _at_edge(tracks, -1, settings.edge), _at_edge(tracks, 0, settings.edge)
+    may = (gap > 0) & (gap <= settings.gap) & ~left[:, None] & ~came[None]
+    return np.where(may, place + size + looks - prior, -np.inf)
+
+
+def _at_edge(tracks: list[Track], row: int, edge: float) -> np.ndarray:
+    """(n,) whether a track ends (``row`` -1) or begins (0) at the edge of where anybody was ever seen: they left, or came."""
+    every = np.concatenate([track.boxes for track in tracks])
+    low, high = every[:, :2].min(0), every[:, 2:].max(0)
+    boxes = np.stack([track.boxes[row] for track in tracks])
+    margin = edge * np.maximum(boxes[:, 3:] - boxes[:, 1:2], 1.0)
+    return ((boxes[:, :2] - low < margin) | (high - boxes[:, 2:] < margin)).any(1)
+
+
+def _concatenated(tracks: list[Track]) -> Track:
+    if len(tracks) == 1:
+        return tracks[0]
+    names = ("frames", "times", "boxes", "scores", "look_times", "looks")
+    known = [track for track in tracks if len(track.looks)] or tracks[:1]
+    columns = [np.concatenate([getattr(t, name) for t in (known if name.startswith("look") else tracks)]) for name in names]
+    return Track(tracks[0].id, *columns)
+
+
+def smooth(track: Track, times: np.ndarray, settings: RefineSettings) -> Track:
+    """Boxes by a Rauch-Tung-Striebel smoother, gaps up to ``fill`` seconds filled with the lower score of their ends."""
+    frames = np.arange(track.frames[0], track.frames[-1] + 1)
+    at = np.searchsorted(track.frames, frames)  # the row seen at, or next after, each frame
+    seen = track.frames[at] == frames
+    gap = np.where(seen, 0.0, track.times[at] - track.times[np.maximum(at - 1, 0)])
+    kept = np.flatnonzero(seen | (gap <= settings.fill))
+    frames, at, seen = frames[kept], at[kept], seen[kept]
+    when = times[frames - 1].copy()
+    when[seen] = track.times[at[seen]]
+    measured = to_centre(track.boxes)
+    centres = _rts(when, [measured[row] if there else None for row, there in zip(at.tolist(), seen.tolist(), strict=True)], settings)
+    if not settings.smooth:
+        centres[seen] = measured[at[seen]]
+    scores = np.where(seen, track.scores[at], np.minimum(track.scores[at], track.scores[np.maximum(at - 1, 0)]))
+    return replace(track, frames=frames, times=when, boxes=to_corners(centres).astype(np.float32), scores=scores.astype(np.float32))
+
+
+def _rts(times: np.ndarray, measured: list[np.ndarray | None], settings: RefineSettings) -> np.ndarray:
+    """(n, 4) centres and sizes, smoothed; constant velocity with white acceleration, uneven time steps."""
+    start = measured[0]
+    assert start is not None
+    unit = max(float(start[3]), 1.0)
+    filter_ = KalmanFilter(dim_x=8, dim_z=4)
+    filter_.x[:4, 0] = start
+    filter_.P = np.diag([(settings.measurement_noise * unit) ** 2] * 4 + [unit**2] * 4)
+    filter_.H = np.eye(4, 8)
+    filter_.R = np.eye(4) * (settings.measurement_noise * unit) ** 2
+    means, covariances, transitions, noises = [], [], [], []
+    for step, z in enumerate(measured):
+        dt = float(times[step] - times[step - 1]) if step else 0.0
+        transition = np.eye(8)
+        transition[:4, 4:] = np.eye(4) * dt
+        block = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * (settings.acceleration * unit) ** 2
+        noise = np.kron(block, np.eye(4)) + np.eye(8) * 1e-9
+        if step:
+            filter_.predict(F=transition, Q=noise)
+            filter_.update(None if z is None else z[:, None])
+        means.append(filter_.x.copy())
+        covariances.append(filter_.P.copy())
+        transitions.append(transition)
+        noises.append(noise)
+    # filterpy's smoother takes the transition into step k + 1 at k + 1
+    smoothed = filter_.rts_smoother(np.array(means), np.array(covariances), Fs=transitions, Qs=noises)[0]
+    return smoothed[:, :4, 0]
