@@ -2,7 +2,11 @@
 
 python benchmarks/association.py pets --data FOLDER       # a folder with gt/gt.txt and yolo11n+retail0287.npz
 python benchmarks/association.py mot17 --data FOLDER      # folders with gt/gt.txt, det/det.txt and seqinfo.ini
-... --set high=0.6 --set gate=0.4                         # other settings
+... --set high=0.6 --set gate=0.4 --refine                # other settings; after refinement too
+python benchmarks/association.py crowd --people 25 100 400 [--peers FILE]   # time alone, on walkers made here
+python benchmarks/association.py memory --frames 100000
+With ``--peers FILE`` other trackers run on the same frames: a module with a dictionary PEERS of name -> (make, step), where
+make(width, height, rate) gives a state and step(state, boxes, scores, embeddings) yields (id, x1, y1, x2, y2).
 """
 
 from __future__ import annotations
@@ -11,15 +15,20 @@ import argparse
 import configparser
 import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from detectors import Detections
 from pipeline.evaluation import evaluate
 from pipeline.mot import read_rows, write_frame
-from tracker import DeepSort
+from pipeline.refining import write_tracks
+from tracker import DeepSort, Tracks
+from tracker.refine import RefineSettings, Track, refine
 
 Frames = list[Detections]
 
@@ -39,52 +48,200 @@ def read_sequence(folder: Path) -> tuple[float, Frames]:
     return rate, [Detections(boxes[r], scores[r], None if embeddings is None else embeddings[r]) for r in at]
 
 
-def run(folders: list[Path], settings: dict[str, float], on_demand: bool = True) -> tuple[dict[str, float], float, float]:
-    """Scores over all folders, milliseconds per frame, and the share of confident detections that were embedded."""
-    pairs, took, asked, offered = {}, [], 0, 0
+@dataclass
+class Outcome:
+    """What came of sequences: the scores, after refinement too where asked, ms per frame, and embeddings asked for and offered."""
+
+    scores: dict[str, float]
+    refined: dict[str, float] | None
+    ms: float
+    asked: int
+    offered: int
+
+
+def run(folders: list[Path], settings: dict[str, Any], on_demand: bool = True, refined: RefineSettings | None = None) -> Outcome:
+    pairs, better, took, asked, offered = {}, {}, [], 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for folder in folders:
             rate, frames = read_sequence(folder)
-            tracker = DeepSort(**settings)
+            tracker, book = DeepSort(**settings), Book()
             path = Path(scratch) / f"{folder.name}.txt"
             with path.open("w") as file:
                 for index, found in enumerate(frames):
-                    embed, given = None, found
-                    if found.embeddings is not None and on_demand:
-                        counted: list[int] = []
-
-                        def embed(rows: np.ndarray, found: Detections = found, counted: list[int] = counted) -> np.ndarray:
-                            counted.append(len(rows))
-                            return found.embeddings[rows]
-
-                        given = Detections(found.boxes, found.scores)
+                    looks = Lookup(found.embeddings)
+                    given = Detections(found.boxes, found.scores) if on_demand else found
                     began = time.perf_counter()
-                    tracks = tracker.update(given, time=index / rate, embed=embed)
+                    tracks = tracker.update(given, time=index / rate, embed=looks if found.embeddings is not None and on_demand else None)
                     took.append(time.perf_counter() - began)
-                    if embed is not None:
-                        asked += sum(counted)
-                        offered += int((found.scores >= tracker.settings.high).sum())
+                    asked += len(looks.asked)
+                    offered += int((found.scores >= tracker.settings.high).sum())
                     write_frame(file, index + 1, tracks.ids, tracks.boxes, tracks.scores)
+                    book.add(index, index / rate, tracks, looks)
             pairs[folder.name] = (folder / "gt/gt.txt", path)
-        scores = asdict(evaluate(pairs))
-    return scores, 1e3 * float(np.mean(took)), asked / max(offered, 1)
+            if refined is not None:
+                better[folder.name] = (folder / "gt/gt.txt", path.with_suffix(".refined"))
+                with better[folder.name][1].open("w") as file:
+                    write_tracks(file, refine(book.tracks(), np.arange(len(frames)) / rate, refined))
+        return Outcome(
+            asdict(evaluate(pairs)), asdict(evaluate(better)) if better else None, 1e3 * float(np.mean(took)), asked, max(offered, 1)
+        )
+
+
+class Lookup:
+    """Hands the tracker the embeddings it asks for, and remembers which those were."""
+
+    def __init__(self, embeddings: np.ndarray | None) -> None:
+        self.embeddings, self.asked = embeddings, np.zeros(0, np.int64)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        assert self.embeddings is not None
+        self.asked = rows
+        return self.embeddings[rows]
+
+
+class Book:
+    """Tracks as they come, for refinement."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, list[tuple]] = {}
+        self.looks: dict[int, list[tuple]] = {}
+
+    def add(self, index: int, seconds: float, tracks: Tracks, looks: Lookup) -> None:
+        for at, who in enumerate(tracks.ids.tolist()):
+            self.rows.setdefault(who, []).append((index + 1, seconds, tracks.boxes[at], tracks.scores[at]))
+            if tracks.rows[at] in looks.asked and tracks.visibility[at] >= 0.6:
+                self.looks.setdefault(who, []).append((seconds, looks.embeddings[tracks.rows[at]]))  # type: ignore[index]
+
+    def tracks(self) -> list[Track]:
+        out = []
+        for who, rows in self.rows.items():
+            looks = self.looks.get(who, [])
+            columns = [np.array(column) for column in zip(*rows, strict=True)]
+            out.append(
+                Track(who, *columns, np.array([s for s, _ in looks]), np.array([v for _, v in looks], np.float32).reshape(len(looks), -1))
+            )
+        return out
+
+
+def crowd(people: int, frames: int = 300, dimension: int = 256, rate: float = 10.0) -> Frames:
+    """Walkers in squares of four by four metres, seen with noise and misses; one look each, with noise."""
+    rng = np.random.default_rng(people)
+    side = 160 * np.ceil(np.sqrt(people))
+    centre, speed = rng.uniform(0, side, (people, 2)), rng.normal(0, 60, (people, 2))
+    height = rng.uniform(80, 120, people)
+    look = rng.normal(size=(people, dimension))
+    out = []
+    for _ in range(frames):
+        centre += speed / rate
+        speed[(centre < 0) | (centre > side)] *= -1
+        seen = rng.random(people) < 0.95
+        middle = centre[seen] + rng.normal(0, 2, (seen.sum(), 2))
+        half = np.c_[0.2 * height[seen], 0.5 * height[seen]]
+        rows = look[seen] + rng.normal(0, 0.3, (seen.sum(), dimension))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        out.append(
+            Detections(np.c_[middle - half, middle + half].astype(np.float32), rng.uniform(0.62, 0.95, seen.sum()), rows.astype(np.float32))
+        )
+    return out
+
+
+def milliseconds(step: Callable[[int, Detections], object], frames: Frames) -> float:
+    """Median over frames after the first twenty."""
+    took = []
+    for index, found in enumerate(frames):
+        began = time.perf_counter()
+        step(index, found)
+        took.append(time.perf_counter() - began)
+    return 1e3 * float(np.median(took[20:]))
+
+
+def time_crowds(counts: list[int], peers: Path | None, settings: dict[str, Any]) -> None:
+    rivals: dict[str, tuple] = {}
+    if peers is not None:
+        rivals = load_peers(peers)
+    for people in counts:
+        frames = crowd(people)
+        tracker = DeepSort(**settings)
+        ours = milliseconds(lambda index, found, tracker=tracker: tracker.update(found, time=index / 10), frames)  # type: ignore[misc]
+        print(f"{people:4d} people  passerby {ours:.3f} ms/frame", flush=True)
+        for name, (make, step) in rivals.items():
+            if people > 100 and name.startswith("deep"):
+                continue  # minutes a frame
+            try:
+                state = make(1920, 1080, 10.0)
+                ms = milliseconds(lambda _, f, s=state, step=step: list(step(s, f.boxes.astype(float), f.scores, f.embeddings)), frames)  # type: ignore[misc]
+                print(f"             {name} {ms:.3f} ms/frame, {ms / ours:.1f} times", flush=True)
+            except Exception as error:  # a rival that does not run is said so
+                print(f"             {name} did not run: {error!r}"[:160], flush=True)
+
+
+def load_peers(path: Path) -> dict[str, tuple]:
+    import importlib.util
+    import inspect
+
+    spec = importlib.util.spec_from_file_location("peers", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, load in inspect.getmembers(module, inspect.isfunction):
+        if name.startswith("_") and not inspect.signature(load).parameters:
+            try:
+                load()
+            except ImportError as error:
+                print(f"left out {name[1:]}: {error}")
+    return module.PEERS
+
+
+def measure_memory(frames: int, settings: dict[str, Any]) -> None:
+    """Resident memory while people come and go for a long time."""
+    import resource
+
+    rng, tracker = np.random.default_rng(0), DeepSort(**settings)
+    looks = rng.normal(size=(64, 256)).astype(np.float32)
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    for index in range(frames):
+        where = np.arange(10)
+        x = (where * 190 + 5 * index) % 1900  # each walks out at the right and comes back, as somebody else, at the left
+        boxes = np.c_[x, 50 + 80 * where, x + 40, 150 + 80 * where].astype(np.float32)
+        who = (where + 10 * ((where * 190 + 5 * index) // 1900)) % 64
+        tracker.update(Detections(boxes, np.full(10, 0.9), looks[who]), time=index / 10)
+        if index in (frames // 10, frames - 1):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"after {index + 1} frames and {tracker.held.max()} tracks: {peak:.1f} MB at the most, {len(tracker.held)} tracks held")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=["pets", "mot17"])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("suite", choices=["pets", "mot17", "crowd", "memory"])
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--only", nargs="*", default=())
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--embed-all", action="store_true")
+    parser.add_argument("--refine", action="store_true")
+    parser.add_argument("--people", type=int, nargs="*", default=[25, 100, 400])
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--frames", type=int, default=100_000)
     args = parser.parse_args()
-    settings = {key: (int(value) if value.isdigit() else float(value)) for key, value in (item.split("=") for item in args.set)}
+    given = {key: yaml.safe_load(value) for key, value in (item.split("=") for item in args.set)}
+    settings = {key: value for key, value in given.items() if not key.startswith("refine.")}
+    after = RefineSettings(**{key.removeprefix("refine."): value for key, value in given.items() if key.startswith("refine.")})
+    if args.suite == "crowd":
+        time_crowds(args.people, args.peers, settings)
+        return
+    if args.suite == "memory":
+        measure_memory(args.frames, settings)
+        return
+    if args.data is None:
+        parser.error("--data FOLDER is needed")
     folders = [args.data] if args.suite == "pets" else sorted(path.parent for path in args.data.glob("*/seqinfo.ini"))
     folders = [folder for folder in folders if not args.only or any(word in folder.name for word in args.only)]
-    scores, ms, share = run(folders, settings, on_demand=not args.embed_all)
-    print(
-        f"HOTA {scores['hota']:.2f}  IDF1 {scores['idf1']:.2f}  MOTA {scores['mota']:.2f}  switches {scores['switches']}  {ms:.3f} ms/frame  embedded {share:.2f}"
-    )
+    if args.embed_all:
+        settings["on_demand"] = False
+    outcome = run(folders, settings, refined=after if args.refine else None)
+    line = "HOTA {hota:.2f}  IDF1 {idf1:.2f}  MOTA {mota:.2f}  switches {switches}"
+    print(line.format(**outcome.scores), f" {outcome.ms:.3f} ms/frame  embedded {outcome.asked / outcome.offered:.2f}")
+    if outcome.refined:
+        print(line.format(**outcome.refined), " after refinement")
 
 
 if __name__ == "__main__":

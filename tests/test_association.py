@@ -79,6 +79,17 @@ def test_soon_speaks_for_and_late_against():
     assert np.exp(odds[1]) == pytest.approx((1 / (80 * np.log(36020 / 20))) / (1 / 36000))
 
 
+def test_shared_neighbours_by_hand():
+    # 0, 1, 2 all near one another, 3 near 2 alone
+    pairs, odds = np.array([[0, 1], [0, 2], [1, 2], [2, 3]]), np.array([30.0, 30, 30, 30])
+    common = evidence.shared_neighbours(pairs, odds, count=4, most=3)
+    # rows of weights: 0 and 1: (1, 1, 1, 0) / 3; 2: (1, 1, 1, 1) / 4; 3: (0, 0, 1, 1) / 2
+    np.testing.assert_allclose(common, [1, 0.75 / 1.25, 0.75 / 1.25, 0.5 / 1.5], atol=1e-9)
+    alone = evidence.shared_neighbours(pairs, odds, count=4, most=2)  # of 2's three neighbours the first two count
+    assert alone[3] == 0
+    assert len(evidence.shared_neighbours(pairs[:0], odds[:0], 4, 3)) == 0
+
+
 def test_a_link_knows_the_way():
     site = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 10, "typical": 20, "most": 60, "both_ways": False}]})
     rows = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 500, 505, A), ("b", 8, 10, A)])
@@ -145,7 +156,8 @@ def test_one_person_is_in_one_place_at_a_time():
 def test_a_tracklet_without_looks_stays_alone_and_the_doubtful_is_listed():
     between = (np.array(A) + np.array(B)).tolist()
     found = associate(
-        tracklets([("a", 0, 10, A), ("b", 12, 20, NOBODY), ("b", 30, 40, between)]), settings=AssociationSettings(slope=25, offset=-7)
+        tracklets([("a", 0, 10, A), ("b", 12, 20, NOBODY), ("b", 30, 40, between)]),
+        settings=AssociationSettings(slope=25, offset=-6.6, shared=0),
     )
     assert found.ids.tolist() == [1, 2, 3]
     assert found.uncertain.tolist() == [[0, 2]]

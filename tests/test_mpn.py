@@ -100,3 +100,40 @@ def test_the_fused_form_is_exact():
     images = torch.randn(5, 3, 24, 16)
     with torch.no_grad():
         np.testing.assert_allclose(Inference(model)(images).numpy(), model.embed(images).numpy(), atol=1e-6)
+
+
+def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
+    pytest.importorskip("timm", reason="the backbones need the extra [train]")
+    from reid.embedder import WEIGHTS
+    from reid.train import Recipe, build
+    from reid.warm import classifiers_from_centres, start_from
+
+    bundle = WEIGHTS / "mpn-mobilenetv2-128.onnx"
+    images = torch.randn(6, 3, 128, 64, generator=torch.Generator().manual_seed(0))
+    model = build(Recipe(backbone="mobilenetv2_100"), ids=3, pretrained=False)
+    start_from(model, bundle, images)
+    with torch.no_grad():
+        ours = model.eval().embed(images)
+    import onnxruntime
+
+    theirs = onnxruntime.InferenceSession(str(bundle), providers=["CPUExecutionProvider"]).run(None, {"crops": images.numpy()})[0]
+    assert float((ours.numpy() * theirs).sum(1).min()) > 0.9999
+    features, labels = torch.tensor([[[3.0, 0]], [[1, 0]], [[0, 2]], [[1, 1]]]).repeat(1, 4, 64), torch.tensor([0, 0, 1, 2])
+    classifiers_from_centres(model, features, labels)
+    centred = torch.stack([features[:2].mean(0), features[2], features[3]])
+    centred = centred - centred.mean(0)
+    own = torch.einsum("nkd,kdn->kn", centred, model.main_classifiers)
+    np.testing.assert_allclose(own.detach().numpy(), 8.0, rtol=1e-4)
+    with pytest.raises(ValueError, match="another backbone or number of parts"):
+        start_from(build(Recipe(backbone="mobilenetv2_100", parts=2), ids=3, pretrained=False), bundle, images)
+    with pytest.raises(ValueError, match="not a bundle in fp32"):
+        start_from(model, without_convolutions(bundle, tmp_path), images)
+
+
+def without_convolutions(bundle, folder):
+    import onnx
+
+    model = onnx.load(bundle)
+    del model.graph.node[:]
+    onnx.save(model, folder / "empty.onnx")
+    return folder / "empty.onnx"

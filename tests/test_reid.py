@@ -54,7 +54,7 @@ def test_models_that_are_no_bundle_are_named(tmp_path):
     ("change", "words"),
     [
         ({"dimension": 99}, "the model gives .*512.*metadata say 99"),
-        ({"height": 256}, "the model takes .*128.*metadata say 3 x 256 x 64"),
+        ({"height": 256}, "the model takes .*192.*metadata say 3 x 256 x 96"),
         ({"format": 2}, "bundle metadata format"),
         ({"calibration": None}, "bundle metadata calibration"),
         ({"colour": "HSV"}, "bundle metadata colour"),

@@ -19,17 +19,23 @@ class AssociationSettings:
     """Settings of ``associate``: the home of its defaults. Evidence is in log odds (nats).
 
     ``slope`` and ``offset``: P(same | cosine distance) = 1 / (1 + exp(slope * distance + offset)), the re-ID model's own
-    calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each tracklet; ``visits``: how many other tracklets of
-    one person are expected, the prior; ``revisit`` seconds within which a person coming back is as likely at any time;
-    ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two groups are one person; ``uncertain``: pairs left apart at more than this are listed.
-    ``sigma`` metres of error on the floor, ``area`` square metres that two people are spread over.
+    calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each
+    tracklet; ``visits``: of n tracklets a pair is the same person with prior odds of ``visits`` to n. ``revisit`` seconds within which a
+    person coming back is as likely at any time, and the ``time_weight`` of that, under 1 because people come in crowds.
+    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), none of them a
+    tenth of it against. ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two
+    groups are one person; ``uncertain``: pairs left apart at more than this are listed. ``sigma`` metres of error on the
+    floor, ``area`` square metres that two people are spread over.
     """
 
     slope: float | None = None
     offset: float | None = None
     neighbours: int = 40
-    visits: float = 30.0
+    visits: float = 100.0
     revisit: float = 20.0
+    time_weight: float = 0.7
+    shared: float = 5.0
+    shared_neighbours: int = 10
     missing: float = -4.0
     threshold: float = 0.0
     uncertain: float = -1.0
@@ -37,7 +43,7 @@ class AssociationSettings:
     area: float = 100.0
 
     def __post_init__(self) -> None:
-        for name in ("neighbours", "visits", "revisit", "sigma", "area"):
+        for name in ("neighbours", "visits", "revisit", "shared_neighbours", "sigma", "area"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be over 0, is {getattr(self, name)}")
 
@@ -94,9 +100,11 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     distance = 1 - np.einsum("nd,nd->n", rows.embeddings[pairs[:, 0]], rows.embeddings[pairs[:, 1]])
     slope = UNCALIBRATED[0] if settings.slope is None else settings.slope
     odds = evidence.appearance(distance.astype(np.float64), slope, UNCALIBRATED[1] if settings.offset is None else settings.offset)
-    odds += evidence.time(rows, pairs, site, settings.revisit)
+    odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
-    return pairs, odds - np.log(max(len(rows) / settings.visits, 1.0))
+    odds -= np.log(max(len(rows) / settings.visits, 1.0))
+    common = evidence.shared_neighbours(pairs, odds, len(rows), settings.shared_neighbours)
+    return pairs, odds + settings.shared * (common - 0.1)
 
 
 def _confidence(labels: np.ndarray, pairs: np.ndarray, odds: np.ndarray, missing: float) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from filterpy.kalman import KalmanFilter
 
 from tracker import evidence
 from tracker.assignment import assign
@@ -214,6 +213,8 @@ def smooth(track: Track, times: np.ndarray, settings: RefineSettings) -> Track:
 
 def _rts(times: np.ndarray, measured: list[np.ndarray | None], settings: RefineSettings) -> np.ndarray:
     """(n, 4) centres and sizes, smoothed; constant velocity with white acceleration, uneven time steps."""
+    from filterpy.kalman import KalmanFilter  # here: it takes a second to import, and most commands do not smooth
+
     start = measured[0]
     assert start is not None
     unit = max(float(start[3]), 1.0)

@@ -41,11 +41,11 @@ class TrackerSettings:
     vertical: float = 0.5
     growth: float = 0.25
     gate: float | None = None
-    appearance: float = 4.0
+    appearance: float = 6.0
     appearance_for: float = 3.0
     appearance_against: float = 4.0
     gallery: int = 20
-    similarity: Literal["nearest", "mean"] = "nearest"
+    similarity: Literal["nearest", "mean"] = "mean"
     momentum: float = 0.9
     refresh: float = 0.3
     visible: float = 0.6
