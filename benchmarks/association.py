@@ -118,7 +118,12 @@ class Book:
             looks = self.looks.get(who, [])
             columns = [np.array(column) for column in zip(*rows, strict=True)]
             out.append(
-                Track(who, *columns, np.array([s for s, _ in looks]), np.array([v for _, v in looks], np.float32).reshape(len(looks), -1))
+                Track(
+                    who,
+                    *columns,
+                    np.array([s for s, _ in looks]),
+                    np.array([v for _, v in looks], np.float32).reshape(len(looks), -1 if looks else 0),
+                )
             )
         return out
 

@@ -83,7 +83,7 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
         scores = mine[:, 6].clip(0, 1) if mine.shape[1] > 6 else np.ones(len(mine))
         seen = looks.get(int(who), [])
         frames = mine[:, 0].astype(np.int64)
-        look_rows = np.array([row for _, row in seen], np.float32).reshape(len(seen), -1)
+        look_rows = np.array([row for _, row in seen], np.float32).reshape(len(seen), -1 if seen else 0)
         given.append(Track(int(who), frames, times[frames - 1], boxes, scores, np.array([time for time, _ in seen]), look_rows))
     whole = refine(given, times, settings)
     try:

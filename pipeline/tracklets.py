@@ -111,7 +111,7 @@ class Collector:
                 tuple(time for time, _, _ in one.crops),
                 int(np.argmax([quality for _, quality, _ in one.crops])),
                 np.array([time for time, _ in one.looks], np.float64),
-                np.array([row for _, row in one.looks], np.float32).reshape(len(one.looks), -1),
+                np.array([row for _, row in one.looks], np.float32).reshape(len(one.looks), -1 if one.looks else 0),
             )
 
 

@@ -118,7 +118,7 @@ def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
 
     theirs = onnxruntime.InferenceSession(str(bundle), providers=["CPUExecutionProvider"]).run(None, {"crops": images.numpy()})[0]
     assert float((ours.numpy() * theirs).sum(1).min()) > 0.9999
-    features, labels = torch.tensor([[[3.0, 0]], [[1, 0]], [[0, 2]], [[1, 1]]]).repeat(1, 4, 64), torch.tensor([0, 0, 1, 2])
+    features, labels = torch.tensor([[[3.0, 0]], [[1, 0]], [[0, 2]], [[3, 3]]]).repeat(1, 4, 64), torch.tensor([0, 0, 1, 2])
     classifiers_from_centres(model, features, labels)
     centred = torch.stack([features[:2].mean(0), features[2], features[3]])
     centred = centred - centred.mean(0)

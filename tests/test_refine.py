@@ -152,6 +152,8 @@ def test_any_trackers_text_with_its_video(tmp_path):
     (tmp_path / "tracks.txt").write_text("\n".join(lines) + "\n")
     done = passerby("refine", "--tracks", tmp_path / "tracks.txt", "--video", clip, "-o", tmp_path / "out.txt", "--set", "refine.edge=0")
     assert done.returncode == 0, done.stderr
+    motion = passerby("refine", "--tracks", tmp_path / "tracks.txt", "-o", tmp_path / "motion.txt", "--set", "refine.edge=0", "--json")
+    assert json.loads(motion.stdout) == {"tracks": {"before": 3, "after": 3}}  # in so small a scene place alone says too little
     rows = read_rows(tmp_path / "out.txt")
     assert set(rows[:, 1]) == {1, 5}
     assert len(rows) == 120
