@@ -164,6 +164,12 @@ def test_a_tracklet_without_looks_stays_alone_and_the_doubtful_is_listed():
     assert found.odds[0] < 0
 
 
+def test_one_who_may_not_join_his_double_is_sure_to_be_another():
+    # both look the same and are seen beside one another in one camera: two people, and no doubt about it
+    apart = associate(tracklets([("a", 0, 10, A), ("a", 5, 15, A)]))
+    assert (apart.confidence > 0.9).all()
+
+
 def test_clocks_are_set_right():
     site = Site.model_validate({"cameras": {"a": {}, "b": {"offset": 100}}, "overlaps": []})
     rows = [("a", 0, 10, A), ("b", 5, 9, A)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +81,7 @@ def associate(tracklets: Tracklets, site: Site | None = None, settings: Associat
 
     labels = average_linkage(n, pairs, odds, settings.missing, compatible, settings.threshold)
     labels = reassign(labels, pairs, odds, settings.missing, compatible)
-    confidence = _confidence(labels, pairs, odds, settings.missing)
+    confidence = _confidence(labels, pairs, odds, settings.missing, compatible)
     apart = np.flatnonzero((labels[pairs[:, 0]] != labels[pairs[:, 1]]) & (odds > settings.uncertain)) if len(pairs) else np.zeros(0, int)
     apart = apart[np.argsort(-odds[apart], kind="stable")]
     ids, sure = np.empty(n, np.int64), np.empty(n)
@@ -107,16 +108,33 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     return pairs, odds + settings.shared * (common - 0.1)
 
 
-def _confidence(labels: np.ndarray, pairs: np.ndarray, odds: np.ndarray, missing: float) -> np.ndarray:
-    """(n,) logistic of the mean evidence that ties a tracklet to the rest of its identity; one alone: of the best against it."""
+def _confidence(
+    labels: np.ndarray, pairs: np.ndarray, odds: np.ndarray, missing: float, compatible: Callable[[list[int], list[int]], bool]
+) -> np.ndarray:
+    """(n,) logistic of the mean evidence that ties a tracklet to the rest of its identity.
+
+    Of one alone: of the evidence against the identity that it might join, the most likely one of those it may.
+    """
     n = len(labels)
-    size = np.bincount(labels)[labels] if n else np.zeros(0)
-    total, listed, rival = np.zeros(n), np.zeros(n), np.full(n, missing)
-    same = labels[pairs[:, 0]] == labels[pairs[:, 1]] if len(pairs) else np.zeros(0, bool)
-    for side in (0, 1):
-        np.add.at(total, pairs[same, side], odds[same])
-        np.add.at(listed, pairs[same, side], 1)
-        np.maximum.at(rival, pairs[~same, side], odds[~same])
-    others = np.maximum(size - 1, 1)
-    mean = np.where(size > 1, (total + (others - listed) * missing) / others, -rival)
-    return 1 / (1 + np.exp(-np.clip(mean, -30, 30)))
+    members: dict[int, list[int]] = {}
+    for row, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(row)
+    sums: list[dict[int, tuple[float, int]]] = [{} for _ in range(n)]
+    for (a, b), weight in zip(pairs.tolist(), odds.tolist(), strict=True):
+        for row, other in ((a, b), (b, a)):
+            total, listed = sums[row].get(int(labels[other]), (0.0, 0))
+            sums[row][int(labels[other])] = (total + weight, listed + 1)
+
+    def mean(row: int, label: int) -> float:
+        others = len(members[label]) - (labels[row] == label)
+        total, listed = sums[row].get(label, (0.0, 0))
+        return (total + (others - listed) * missing) / others
+
+    out = np.empty(n)
+    for row, label in enumerate(labels.tolist()):
+        if len(members[label]) > 1:
+            out[row] = mean(row, label)
+        else:
+            rivals = (mean(row, other) for other in sums[row] if compatible([row], members[other]))
+            out[row] = -max(rivals, default=missing)
+    return 1 / (1 + np.exp(-np.clip(out, -30, 30)))
