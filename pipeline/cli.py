@@ -139,6 +139,7 @@ def associate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
     ] = None,
+    refined: Annotated[bool, typer.Option("--refine", help="Refine each run first, into OUT/refined.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Say which tracks of any number of runs are the same person: identities over cameras, sheets and a page."""
@@ -146,7 +147,15 @@ def associate(
     from pipeline.job import associate_runs
     from pipeline.site import load_site
 
-    counts = associate_runs(runs, out, load_site(site), load_config(config, set_ or ()))
+    settings = load_config(config, set_ or ())
+    if refined:
+        from pipeline.refining import refine_run
+
+        better = [out / "refined" / f"{at}-{run.resolve().name}" if len(runs) > 1 else out / "refined" for at, run in enumerate(runs, 1)]
+        for run, into in zip(runs, better, strict=True):
+            refine_run(run, into, settings.refine)
+        runs = better
+    counts = associate_runs(runs, out, load_site(site), settings)
     print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
 
 

@@ -134,6 +134,9 @@ def test_a_run_is_refined_into_a_run(tmp_path):
     assert len(rows) >= len(read_rows(run / "hall/tracks.txt"))
     associated = passerby("associate", tmp_path / "out", "-o", tmp_path / "people", "--json")
     assert json.loads(associated.stdout)["identities"] == 3
+    at_once = passerby("associate", run, "--refine", "-o", tmp_path / "both", "--json")
+    assert json.loads(at_once.stdout) == json.loads(associated.stdout)
+    assert (tmp_path / "both/refined/hall/tracks.txt").is_file()
     assert passerby("refine", run, "-o", run).returncode == 2
 
 

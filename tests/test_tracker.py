@@ -155,6 +155,14 @@ def test_empty_frames_one_frame_and_a_crowd():
     assert len(tracker.update(crowd, time=0.1)) == len(grid)
 
 
+@pytest.mark.slow
+def test_ten_thousand_boxes_in_a_frame():
+    grid = np.array([person(20 * x, 30 * y, 10, 20) for x in range(100) for y in range(100)], np.float32)
+    tracker = DeepSort()
+    tracker.update(Detections(grid, np.full(len(grid), 0.9)), time=0)
+    assert len(tracker.update(Detections(grid, np.full(len(grid), 0.9)), time=0.1)) == len(grid)
+
+
 @pytest.mark.parametrize(
     ("boxes", "scores", "words"),
     [

@@ -43,8 +43,13 @@ def misfit(motion: Motion, measured: np.ndarray, noise: float, tail: float) -> n
     freedom instead of the normal one, since boxes of half hidden people jump (Lange et al., 1989). The term of the covariance
     makes a track that nobody knows the place of yield to one that is expected just here.
     """
-    axes = [0, 1, 3]
-    height = np.maximum(motion.position[:, 3], 1.0)[:, None, None]
-    variance = motion.pp[:, None, axes] + (noise * height) ** 2
-    apart = measured[None, :, axes] - motion.position[:, None, axes]
-    return 0.5 * ((tail + 1) * np.log1p(apart * apart / (variance * tail)) + np.log(variance / height**2)).sum(2)
+    height = np.maximum(motion.position[:, 3], 1.0)
+    out = np.zeros((len(height), len(measured)))
+    for axis in (0, 1, 3):
+        variance = motion.pp[:, axis] + (noise * height) ** 2
+        apart = measured[None, :, axis] - motion.position[:, axis, None]
+        apart *= apart
+        apart /= (variance * tail)[:, None]
+        out += (tail + 1) * np.log1p(apart, out=apart)
+        out += np.log(variance / height**2)[:, None]
+    return 0.5 * out
