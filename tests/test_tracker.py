@@ -335,6 +335,25 @@ def test_a_crop_of_two_people_decides_nothing():
     assert by_row == first
 
 
+def test_who_comes_back_from_behind_a_column_elsewhere_is_found_by_looks():
+    # a goes behind a column and comes out where no velocity would have taken them; others have shown how wide the scene is
+    wide = [(-300, 100, unit(0.5, 0, 1)), (900, 500, unit(0, 0.5, 1))]
+    frames = [[(100 + 5 * t, 300, A), *wide] for t in range(15)] + [wide] * 25
+    back = [[(60 - 5 * t, 310, A), *wide] for t in range(10)]
+    other = [[(60 - 5 * t, 310, B), *wide] for t in range(10)]
+
+    def first_and_last(frames):
+        tracker, out = DeepSort(), []
+        for time, frame in enumerate(frames):
+            looks = np.array([look for _, _, look in frame])
+            tracks = tracker.update(detections(*(person(x, y) for x, y, _ in frame), embeddings=looks), time=time / 10)
+            out.append(dict(zip(tracks.rows.tolist(), tracks.ids.tolist(), strict=True)))
+        return out[1][0], out[-1][0]
+
+    assert len(set(first_and_last(frames + back))) == 1
+    assert len(set(first_and_last(frames + other))) == 2
+
+
 def test_stop_and_go_keeps_the_id():
     places = [100 + 6 * t for t in range(10)] + [160] * 15 + [160 + 6 * t for t in range(10)]
     seen = play([[(x, 200, A)] for x in places])

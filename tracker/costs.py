@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracker.kalman import Motion
+from tracker.kalman import Motion, to_centre
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -53,3 +53,31 @@ def misfit(motion: Motion, measured: np.ndarray, noise: float, tail: float) -> n
         out += (tail + 1) * np.log1p(apart, out=apart)
         out += np.log(variance / height**2)[:, None]
     return 0.5 * out
+
+
+def extent(boxes: np.ndarray) -> np.ndarray:
+    """(4,) the rectangle x1, y1, x2, y2 that holds all boxes (n, 4)."""
+    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+
+
+def at_edge(boxes: np.ndarray, scene: np.ndarray, edge: float) -> np.ndarray:
+    """(n,) boxes within ``edge`` of their heights of the edge of ``scene`` (4,): who ends there left, who begins there came."""
+    margin = edge * np.maximum(boxes[:, 3:] - boxes[:, 1:2], 1.0)
+    return ((boxes[:, :2] - scene[:2] < margin) | (scene[2:] - boxes[:, 2:] < margin)).any(1)
+
+
+def return_odds(
+    last: np.ndarray, first: np.ndarray, gap: np.ndarray, scene: np.ndarray, reach: float, reach_per_second: float
+) -> np.ndarray:
+    """(n, m) log odds, by place and size, that who was last seen as box ``last`` (n, 4) is found again as ``first`` (m, 4).
+
+    After ``gap`` (n, m) or (n, 1) seconds out of sight one is found around the last place, with a standard deviation of ``reach``
+    plus ``reach_per_second`` heights, and of the same height but for a fifth; somebody else, anywhere in ``scene`` (4,).
+    """
+    a, b = to_centre(last), to_centre(first)
+    height = np.maximum(a[:, 3:], 1.0)
+    area = np.maximum(np.prod(scene[2:] - scene[:2]) / height**2, 4.0)
+    apart = np.hypot(b[None, :, 0] - a[:, :1], b[None, :, 1] - a[:, 1:2]) / height
+    sigma = reach + reach_per_second * np.maximum(gap, 0)
+    size = np.log(np.maximum(b[None, :, 3], 1.0) / height) / 0.2
+    return np.log(area / (2 * np.pi * sigma**2)) - 0.5 * (apart / sigma) ** 2 - 0.5 * size**2

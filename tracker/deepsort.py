@@ -43,7 +43,7 @@ class Tracks:
 
 @dataclass(frozen=True)
 class State:
-    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not."""
+    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not, and the box seen last."""
 
     motion: kalman.Motion
     ids: np.ndarray
@@ -51,16 +51,36 @@ class State:
     seen: np.ndarray
     embedded: np.ndarray
     confirmed: np.ndarray
+    last: np.ndarray
 
     @staticmethod
     def empty() -> State:
-        return State(kalman.Motion.empty(), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, bool))
+        return State(
+            kalman.Motion.empty(),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros(0, bool),
+            np.zeros((0, 4)),
+        )
 
     def take(self, rows: np.ndarray) -> State:
-        return State(self.motion.take(rows), self.ids[rows], self.slots[rows], self.seen[rows], self.embedded[rows], self.confirmed[rows])
+        return State(
+            self.motion.take(rows),
+            self.ids[rows],
+            self.slots[rows],
+            self.seen[rows],
+            self.embedded[rows],
+            self.confirmed[rows],
+            self.last[rows],
+        )
 
     def join(self, other: State) -> State:
-        rest = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("ids", "slots", "seen", "embedded", "confirmed"))
+        rest = (
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("ids", "slots", "seen", "embedded", "confirmed", "last")
+        )
         return State(self.motion.join(other.motion), *rest)
 
 
@@ -83,6 +103,7 @@ class DeepSort:
         self._state = State.empty()
         self._gallery = Gallery(self.settings.gallery, self.settings.momentum)
         self._time: float | None = None
+        self._extent: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forget all tracks and the time, and count ids from 1 again: as new."""
@@ -127,13 +148,21 @@ class DeepSort:
         track_rows, detection_rows = [live[r]], [high[c]]
         left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
 
-        # 2. what is left of the tracks seen a moment ago: by motion, with low scores
+        # 2. who was lost in the middle of the picture and turns up there: by appearance and how far they can have walked
+        lost = left_tracks[~recent[left_tracks] & ~self._at_edge(state.last[left_tracks])]
+        back = left_high[~self._at_edge(scene.boxes[left_high]) & (visible[left_high] >= settings.visible)]
+        r, c = assign(-self._return_odds(state, lost, looks, back, scene.boxes, time), -settings.join)
+        track_rows.append(lost[r])
+        detection_rows.append(back[c])
+        left_tracks, left_high = np.setdiff1d(left_tracks, lost[r]), np.setdiff1d(left_high, back[c])
+
+        # 3. what is left of the tracks seen a moment ago: by motion, with low scores
         fresh = left_tracks[recent[left_tracks]]
         r, c = assign(1 - costs.iou(scene.predicted[fresh], scene.boxes[low]), 1 - settings.low_iou)
         track_rows.append(fresh[r])
         detection_rows.append(low[c])
 
-        # 3. tentative tracks: by motion, with what is left of the confident detections
+        # 4. tentative tracks: by motion, with what is left of the confident detections
         tentative = np.flatnonzero(~state.confirmed)
         r, c = assign(1 - costs.iou(scene.predicted[tentative], scene.boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
         track_rows.append(tentative[r])
@@ -145,6 +174,11 @@ class DeepSort:
         motion = motion.put(tracks, kalman.correct(motion.take(tracks), measured[found], noise))
         seen, confirmed, embedded = state.seen.copy(), state.confirmed.copy(), state.embedded.copy()
         seen[tracks] = time
+        last = state.last.copy()
+        last[tracks] = scene.boxes[found]
+        if len(high):
+            now = costs.extent(scene.boxes[high])
+            self._extent = now if self._extent is None else costs.extent(np.stack([self._extent, now]))
         confirmed[tracks] = True
         unseen = seen < time
         motion.velocity[unseen, 2:] = 0  # a person out of sight does not keep growing
@@ -158,12 +192,12 @@ class DeepSort:
         row_of[tracks] = found
         stays = np.where(confirmed, time - seen <= settings.keep, seen == time)
         self._gallery.release(state.slots[~stays])
-        state = State(motion, state.ids, state.slots, seen, embedded, confirmed).take(stays)
+        state = State(motion, state.ids, state.slots, seen, embedded, confirmed, last).take(stays)
         row_of = row_of[stays]
 
         born = left_high[scores[left_high] >= settings.new]
         if len(born):
-            state = state.join(self._begin(born, measured, looks, time, first=self._time is None, visible=visible))
+            state = state.join(self._begin(born, measured, looks, time, first=self._time is None, visible=visible, boxes=scene.boxes))
             row_of = np.concatenate([row_of, born])
         self._state, self._time = state, time
 
@@ -197,6 +231,20 @@ class DeepSort:
             look = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
         return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[look])
 
+    def _at_edge(self, boxes: np.ndarray) -> np.ndarray:
+        """(n,) boxes at the edge of where anybody was ever seen in this camera."""
+        return np.ones(len(boxes), bool) if self._extent is None else costs.at_edge(boxes, self._extent, self.settings.edge)
+
+    def _return_odds(self, state: State, lost: np.ndarray, looks: _Looks, back: np.ndarray, boxes: np.ndarray, time: float) -> np.ndarray:
+        """(lost, back) log odds that a lost track is who turns up; -inf where nobody looked."""
+        settings = self.settings
+        if not len(lost) or not len(back) or self._extent is None or not self._gate:
+            return np.full((len(lost), len(back)), -np.inf)
+        gap = (time - state.seen[lost])[:, None]
+        odds = costs.return_odds(state.last[lost], boxes[back], gap, self._extent, settings.reach, settings.reach_per_second)
+        look = settings.appearance * (1 - self._distance(looks, state.slots[lost], back) / self._gate)
+        return np.where(np.isnan(look), -np.inf, odds + look - np.log(max(len(lost), 2) / 2))
+
     def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
         """(m,) detections that one track seen a moment ago claims alone, and that claim it alone: motion is enough."""
         contact = overlap > 0.2
@@ -226,7 +274,9 @@ class DeepSort:
         cost = np.clip(settings.appearance * (distance / self._gate - 1), -settings.appearance_for, settings.appearance_against)
         return np.nan_to_num(cost * trust)
 
-    def _begin(self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray) -> State:
+    def _begin(
+        self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray, boxes: np.ndarray
+    ) -> State:
         settings = self.settings
         slots = self._gallery.acquire(len(rows))
         known = looks.has[rows] & (visible[rows] >= settings.visible)
@@ -235,7 +285,7 @@ class DeepSort:
         self._next += len(rows)
         motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity * self._axes)
         when = np.full(len(rows), time)
-        return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first))
+        return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first), boxes[rows])
 
 
 @dataclass(frozen=True)

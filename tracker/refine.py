@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tracker import evidence
+from tracker import costs, evidence
 from tracker.assignment import assign
 from tracker.association import UNCALIBRATED
 from tracker.kalman import to_centre, to_corners
+from tracker.settings import TrackerSettings
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class RefineSettings:
     split: float = -4.0
     split_looks: int = 3
     gap: float = 10.0
-    join: float = 2.0
-    reach: float = 0.3
-    reach_per_second: float = 0.6
-    edge: float = 0.2
+    join: float = TrackerSettings.join
+    reach: float = TrackerSettings.reach
+    reach_per_second: float = TrackerSettings.reach_per_second
+    edge: float = TrackerSettings.edge
     fill: float = 2.0
     smooth: bool = True
     measurement_noise: float = 0.04
@@ -152,36 +153,18 @@ def join(tracks: list[Track], settings: RefineSettings) -> list[Track]:
 def _join_odds(tracks: list[Track], settings: RefineSettings) -> np.ndarray:
     """(n, n) evidence that column begins where row ended; -inf where it cannot."""
     n = len(tracks)
-    first = to_centre(np.stack([track.boxes[0] for track in tracks]))
-    last = to_centre(np.stack([track.boxes[-1] for track in tracks]))
-    start, end = np.array([track.times[0] for track in tracks]), np.array([track.times[-1] for track in tracks])
-    gap = start[None] - end[:, None]
-    height = np.maximum(last[:, None, 3], 1.0)
-    # the floor all tracks walk on, in the row's heights: where a stranger would turn up
-    low, high = np.concatenate([first, last])[:, :2].min(0), np.concatenate([first, last])[:, :2].max(0)
-    area = np.maximum(np.prod(high - low) / height**2, 4.0)
-    apart = np.hypot(first[None, :, 0] - last[:, None, 0], first[None, :, 1] - last[:, None, 1]) / height
-    sigma = settings.reach + settings.reach_per_second * np.maximum(gap, 0)
-    place = np.log(area / (2 * np.pi * sigma**2)) - 0.5 * (apart / sigma) ** 2
-    size = -0.5 * (np.log(np.maximum(first[None, :, 3], 1.0) / height) / 0.2) ** 2
+    first, last = (np.stack([track.boxes[row] for track in tracks]) for row in (0, -1))
+    scene = costs.extent(np.concatenate([track.boxes for track in tracks]))
+    gap = np.array([track.times[0] for track in tracks])[None] - np.array([track.times[-1] for track in tracks])[:, None]
+    odds = costs.return_odds(last, first, gap, scene, settings.reach, settings.reach_per_second)
     looks = np.zeros((n, n))
     for a in range(n):
         for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.gap)).tolist():
             if len(tracks[a].looks) and len(tracks[b].looks):
                 looks[a, b] = _odds(1 - float(_pool(tracks[a].looks) @ _pool(tracks[b].looks)), settings)
-    prior = np.log(max(n, 2) / 2)
-    left, came = _at_edge(tracks, -1, settings.edge), _at_edge(tracks, 0, settings.edge)
+    left, came = costs.at_edge(last, scene, settings.edge), costs.at_edge(first, scene, settings.edge)
     may = (gap > 0) & (gap <= settings.gap) & ~left[:, None] & ~came[None]
-    return np.where(may, place + size + looks - prior, -np.inf)
-
-
-def _at_edge(tracks: list[Track], row: int, edge: float) -> np.ndarray:
-    """(n,) whether a track ends (``row`` -1) or begins (0) at the edge of where anybody was ever seen: they left, or came."""
-    every = np.concatenate([track.boxes for track in tracks])
-    low, high = every[:, :2].min(0), every[:, 2:].max(0)
-    boxes = np.stack([track.boxes[row] for track in tracks])
-    margin = edge * np.maximum(boxes[:, 3:] - boxes[:, 1:2], 1.0)
-    return ((boxes[:, :2] - low < margin) | (high - boxes[:, 2:] < margin)).any(1)
+    return np.where(may, odds + looks - np.log(max(n, 2) / 2), -np.inf)
 
 
 def _concatenated(tracks: list[Track]) -> Track:

@@ -23,7 +23,9 @@ class TrackerSettings:
     embeddings a track, of which the ``similarity`` takes the ``nearest`` (DeepSORT) or the running ``mean`` with ``momentum``
     (StrongSORT); an easy track is embedded again after ``refresh``; no embedding is kept of a person less than
     ``visible`` uncovered; ``on_demand`` False embeds every confident detection.
-    Life: a track that is not seen is kept for ``keep``.
+    Life: a track that is not seen is kept for ``keep``. Out of its motion's reach it is found again where appearance, place and
+    size together give log odds over ``join``: within ``reach`` plus ``reach_per_second`` (standard deviations) of where it was
+    seen last, and neither end within ``edge`` of the edge of where anybody was ever seen, since who ends there has left.
     """
 
     high: float = 0.6
@@ -51,7 +53,11 @@ class TrackerSettings:
     visible: float = 0.6
     visible_least: float = 0.3
     on_demand: bool = True
-    keep: float = 5.0
+    keep: float = 10.0
+    edge: float = 0.2
+    join: float = 2.0
+    reach: float = 0.3
+    reach_per_second: float = 0.6
 
     def __post_init__(self) -> None:
         for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least", "momentum"):
