@@ -31,6 +31,7 @@ from tracker import DeepSort, Tracks
 from tracker.refine import RefineSettings, Track, refine
 
 Frames = list[Detections]
+LINE = "HOTA {hota:.2f}  IDF1 {idf1:.2f}  MOTA {mota:.2f}  switches {switches}"
 
 
 def read_sequence(folder: Path) -> tuple[float, Frames]:
@@ -180,6 +181,28 @@ def time_crowds(counts: list[int], peers: Path | None, settings: dict[str, Any])
                 print(f"             {name} did not run: {error!r}"[:160], flush=True)
 
 
+def score_peers(folders: list[Path], peers: Path) -> None:
+    """The rivals on the same boxes and embeddings, scored the same way."""
+    for name, (make, step) in load_peers(peers).items():
+        pairs, took = {}, []
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                for folder in folders:
+                    rate, frames = read_sequence(folder)
+                    state, path = make(1920, 1080, rate), Path(scratch) / f"{folder.name}.txt"
+                    with path.open("w") as file:
+                        for index, found in enumerate(frames):
+                            began = time.perf_counter()
+                            rows = list(step(state, found.boxes.astype(float), found.scores.astype(float), found.embeddings))
+                            took.append(time.perf_counter() - began)
+                            table = np.array(rows, float).reshape(-1, 5)
+                            write_frame(file, index + 1, table[:, 0].astype(int), table[:, 1:], np.ones(len(table)))
+                    pairs[folder.name] = (folder / "gt/gt.txt", path)
+                print(f"{LINE.format(**asdict(evaluate(pairs)))}  {1e3 * np.mean(took):.3f} ms/frame  {name}", flush=True)
+        except Exception as error:  # a rival that does not run is said so
+            print(f"{name} did not run: {error!r}"[:160], flush=True)
+
+
 def load_peers(path: Path) -> dict[str, tuple]:
     import importlib.util
     import inspect
@@ -243,10 +266,11 @@ def main() -> None:
     if args.embed_all:
         settings["on_demand"] = False
     outcome = run(folders, settings, refined=after if args.refine else None)
-    line = "HOTA {hota:.2f}  IDF1 {idf1:.2f}  MOTA {mota:.2f}  switches {switches}"
-    print(line.format(**outcome.scores), f" {outcome.ms:.3f} ms/frame  embedded {outcome.asked / outcome.offered:.2f}")
+    print(LINE.format(**outcome.scores), f" {outcome.ms:.3f} ms/frame  embedded {outcome.asked / outcome.offered:.2f}")
     if outcome.refined:
-        print(line.format(**outcome.refined), " after refinement")
+        print(LINE.format(**outcome.refined), " after refinement")
+    if args.peers is not None:
+        score_peers(folders, args.peers)
 
 
 if __name__ == "__main__":
