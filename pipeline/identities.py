@@ -20,6 +20,7 @@ from tracker import AssociationSettings, Identities, Site, Tracklets, associate
 
 VERSION = 1
 MOST_UNCERTAIN = 10_000
+COLUMNS = ["camera", "track", "start_time", "end_time", "embedding", "frames", "times", "boxes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
     seen = [name for names in cameras for name in names]
     columns: dict[str, list] = defaultdict(list)
     for folder, table in zip(folders, tables, strict=True):
-        for row in table.to_pylist():
+        for row in table.select(COLUMNS).to_pylist():  # not the single looks: as Python numbers they would take hundreds of megabytes
             name = row["camera"]
             columns["cameras"].append(f"{folder.name}/{name}" if seen.count(name) > 1 else name)
             columns["names"].append(name)
