@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.config import load_config
 from pipeline.identity_evaluation import PairScores, pair_scores
 from reid import Embedder
-from reid.data import MARKET_NAME, Split, market1501
+from reid.data import MARKET_NAME, Split, held_out, market1501
 from reid.evaluate import embed_split
 from tracker import AssociationSettings, Tracklets, associate
 from tracker.clustering import average_linkage
@@ -28,12 +28,11 @@ from tracker.evidence import neighbours
 RATE, SEQUENCE, LONGEST = 25.0, 7000.0, 100  # frames a second, seconds a sequence takes at most, frames within a tracklet
 
 
-def held_out(data: Path, embedder: Embedder) -> Split:
+def kept_back(data: Path, embedder: Embedder) -> Split:
     """The training identities that the model's recipe kept back."""
     every = market1501(data, "bounding_box_train")
     seed, number = int(str(embedder.facts.recipe.get("seed", 0))), int(str(embedder.facts.recipe.get("held_out_ids", 75)))
-    names = np.random.default_rng(seed).permutation(np.unique(every.ids))
-    return every.take(np.isin(every.ids, names[:number]))
+    return every.take(held_out(every, number, seed))
 
 
 def tracklets(split: Split, embedder: Embedder) -> tuple[Tracklets, np.ndarray]:
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     embedder = Embedder(args.reid)
-    tuning, tuning_truth = tracklets(held_out(args.data, embedder), embedder)
+    tuning, tuning_truth = tracklets(kept_back(args.data, embedder), embedder)
     rows, truth = tracklets(market1501(args.data, "bounding_box_test"), embedder)
     print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
 
@@ -101,7 +100,7 @@ def main() -> None:
         limit = chosen(method, tuning, tuning_truth)
         began = time.perf_counter()
         tell(f"{name} ({limit:.2f})", pair_scores(method(rows, limit), truth), time.perf_counter() - began)
-    calibration = embedder.facts.pooled or embedder.facts.calibration
+    calibration = embedder.facts.for_tracklets
     settings: AssociationSettings = replace(load_config(sets=args.set).association, slope=calibration.slope, offset=calibration.offset)
     for name, changes in (
         ("associate", {}),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from detectors.load import DetectorSettings
 from pipeline.errors import UsageError
+from pipeline.yaml_file import read_yaml
 from reid.embedder import EmbedderSettings
 from tracker.association import AssociationSettings
 from tracker.refine import RefineSettings
@@ -130,16 +131,7 @@ def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Map
     """
     values: dict[str, Any] = {}
     if file is not None:
-        try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(f"{file}: no such configuration file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file}: not readable ({error})") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            raise UsageError(f"{file}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        loaded = read_yaml(file, "configuration file")
         if loaded is not None and not isinstance(loaded, Mapping):
             raise UsageError(f"{file}: a configuration is a group of keys ({', '.join(Config.model_fields)})")
         values = dict(loaded or {})

@@ -139,7 +139,7 @@ class _CameraRun:
 
 def reid_facts(embedder: Embedder) -> dict[str, str]:
     """What ``tracklets.parquet`` keeps of the model: whose embeddings they are, and how to read their distances."""
-    calibration = embedder.facts.pooled or embedder.facts.calibration
+    calibration = embedder.facts.for_tracklets
     return {"reid": embedder.session.sha256, "slope": str(calibration.slope), "offset": str(calibration.offset)}
 
 

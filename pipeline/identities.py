@@ -51,7 +51,7 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
         path = folder / "tracklets.parquet"
         if not path.is_file():
             raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
-        tables.append(read_tracklets(path))
+        tables.append(read_tracklets(path, COLUMNS))
     facts = [facts_of(table) for table in tables]
     with_looks = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
     for folder, fact in with_looks:
@@ -67,7 +67,7 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
     seen = [name for names in cameras for name in names]
     columns: dict[str, list] = defaultdict(list)
     for folder, table in zip(folders, tables, strict=True):
-        for row in table.select(COLUMNS).to_pylist():  # not the single looks: as Python numbers they would take hundreds of megabytes
+        for row in (row for batch in table.to_batches(64) for row in batch.to_pylist()):
             name = row["camera"]
             columns["cameras"].append(f"{folder.name}/{name}" if seen.count(name) > 1 else name)
             columns["names"].append(name)

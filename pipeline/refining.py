@@ -13,10 +13,10 @@ from pipeline.errors import OutputError, UsageError
 from pipeline.mot import read_rows, write_frame
 from pipeline.sources import Selection, open_source
 from pipeline.table import TrackletTable, facts_of, read_tracklets
-from pipeline.tracklets import MOST_LOOKS, Tracklet
+from pipeline.tracklets import CLEAR, MOST_LOOKS, Tracklet
 from reid import Embedder
 from tracker.costs import visibility
-from tracker.refine import RefineSettings, Track, refine
+from tracker.refine import RefineSettings, Track, pooled, refine
 
 
 def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict[str, int]]:
@@ -73,7 +73,7 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
         if last > len(times):
             raise UsageError(f"{tracks}: a row of frame {last}, but {video} has {len(times)} frames")
     if embedder is not None and settings.slope is None and settings.offset is None:
-        calibration = embedder.facts.pooled or embedder.facts.calibration
+        calibration = embedder.facts.for_tracklets
         settings = replace(settings, slope=calibration.slope, offset=calibration.offset)
     given = []
     for who in np.unique(rows[:, 1]).tolist():
@@ -120,7 +120,7 @@ def _look(rows: np.ndarray, video: Path, embedder: Embedder | None) -> tuple[np.
         there = at_frame.get(frame.index + 1, np.zeros(0, int))
         boxes = np.c_[rows[there, 2:4], rows[there, 2:4] + rows[there, 4:6]].astype(np.float64)
         clear = visibility(boxes)
-        chosen = [k for k, row in enumerate(there.tolist()) if row in wanted and clear[k] >= 0.6]
+        chosen = [k for k, row in enumerate(there.tolist()) if row in wanted and clear[k] >= CLEAR]
         if embedder is not None and chosen:
             for k, look in zip(chosen, embedder.embed_boxes(frame.image, boxes[chosen]), strict=True):
                 looks.setdefault(int(rows[there[k], 1]), []).append((frame.time, look))
@@ -149,8 +149,7 @@ def _tracklet(camera: str, track: Track, before: dict | None) -> Tracklet:
     if before is not None and before["embedding"] is not None and track.look_times.tolist() == (before.get("look_times") or []):
         embedding, count = np.array(before["embedding"], np.float32), before["embeddings_count"]
     elif count:
-        mean = track.looks.mean(0)
-        embedding = mean / max(float(np.linalg.norm(mean)), 1e-9)
+        embedding = pooled(track.looks)
     quality = before["quality"] if before is not None else float(track.scores.mean())
     return Tracklet(
         camera, track.id, track.frames, track.times, track.boxes, track.scores, embedding, count, quality, (), (), 0,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import UsageError
+from pipeline.yaml_file import read_yaml
 from tracker import Site
 
 
@@ -15,18 +15,9 @@ def load_site(path: Path | None) -> Site:
     """Read a site file (None: nothing is known of the site). Raises UsageError naming the file, the line or dotted path."""
     if path is None:
         return Site()
+    values = read_yaml(path, "site file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Site.model_validate(values or {})
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such site file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not readable ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UsageError(
-            f"{path}{f', line {mark.line + 1}' if mark else ''}: not valid YAML ({getattr(error, 'problem', error)})"
-        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -90,10 +90,10 @@ class TrackletTable:
         self._writer.close()
 
 
-def read_tracklets(path: Path) -> pa.Table:
-    """Read ``tracklets.parquet``. Raises UsageError for another file or a schema version this program does not know."""
+def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read ``tracklets.parquet``, or some of its ``columns``. Raises UsageError for another file or a schema version this program does not know."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")

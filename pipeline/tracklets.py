@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.sources import Frame
 from reid.embedder import crop_boxes
-from tracker import Tracks
+from tracker import TrackerSettings, Tracks
 
 CROP_HEIGHT = 128
 MOST_LOOKS = 16  # single embeddings kept of a track, to see later whether it changed person
-CLEAR = 0.6  # the share of a box that nobody covers from which its crop shows one person
+CLEAR = TrackerSettings.visible  # the share of a box that nobody covers from which its crop shows one person
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,11 @@ class BundleFacts(BaseModel):
     commit: str
     recipe: dict[str, object] = Field(default_factory=dict)
 
+    @property
+    def for_tracklets(self) -> Calibration:
+        """The calibration of pooled embeddings, or where there is none that of single crops."""
+        return self.pooled or self.calibration
+
 
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
     """Open a bundle and check it against its own metadata.

@@ -43,6 +43,11 @@ def market1501(root: Path, split: str) -> Split:
     return Split(tuple(r[0] for r in kept), np.array([r[1] for r in kept]), np.array([r[2] for r in kept]))
 
 
+def held_out(split: Split, number: int, seed: int) -> np.ndarray:
+    """(n,) bool: the rows of the ``number`` identities that a recipe of this ``seed`` keeps from its training."""
+    return np.isin(split.ids, np.random.default_rng(seed).permutation(np.unique(split.ids))[:number])
+
+
 def load_pictures(paths: tuple[Path, ...], height: int, width: int) -> np.ndarray:
     """(n, height, width, 3) uint8 RGB, resized bilinearly. Raises ValueError naming a picture that cannot be read."""
     out = np.empty((len(paths), height, width, 3), np.uint8)

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from detectors.session import open_model
 from reid.bundle import KEY, BundleFacts, Calibration, open_bundle
-from reid.data import MARKET_NAME, Split, load_pictures, market1501
+from reid.data import MARKET_NAME, Split, held_out, load_pictures, market1501
 from reid.model import Inference
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
 
@@ -71,8 +71,7 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
     every = market1501(data, "bounding_box_train")
-    names = np.random.default_rng(recipe.seed).permutation(np.unique(every.ids))
-    held = every.take(np.isin(every.ids, names[: recipe.held_out_ids]))
+    held = every.take(held_out(every, recipe.held_out_ids, recipe.seed))
     pictures = load_pictures(held.paths, recipe.height, recipe.width)
     rows = features(mpn, pictures, flip=False)
     calibration, pooled = calibrate(rows, held), calibrate(*pool(rows, held))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reid import losses
 from reid.backbones import Backbone
-from reid.data import Split, augment, load_pictures, market1501, pk_batches
+from reid.data import Split, augment, held_out, load_pictures, market1501, pk_batches
 from reid.evaluate import Retrieval, retrieval
 from reid.model import MPN
 from reid.priors import stripes
@@ -100,10 +100,8 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     print(f"Market-1501 may be used for research only. Training on {recipe.threads} CPU thread(s).", flush=True)
     every = market1501(data, "bounding_box_train")
-    names = np.random.default_rng(recipe.seed).permutation(np.unique(every.ids))
-    held_ids = names[: recipe.held_out_ids]
-    held = every.take(np.isin(every.ids, held_ids))
-    split = every.take(~np.isin(every.ids, held_ids))
+    kept_back = held_out(every, recipe.held_out_ids, recipe.seed)
+    held, split = every.take(kept_back), every.take(~kept_back)
     labels = np.unique(split.ids, return_inverse=True)[1]
     pictures = load_pictures(split.paths, recipe.height, recipe.width)
     held_pictures = load_pictures(held.paths, recipe.height, recipe.width)

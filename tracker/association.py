@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracker import evidence
-from tracker.clustering import average_linkage, reassign
+from tracker.clustering import adjacency, average_linkage, groups, mean_ties, reassign
 from tracker.evidence import Tracklets
+from tracker.settings import over_zero
 from tracker.site import Site
-
-UNCALIBRATED = 25.0, -8.5  # slope and offset of an MPN on pooled embeddings
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,7 @@ class AssociationSettings:
     area: float = 100.0
 
     def __post_init__(self) -> None:
-        for name in ("neighbours", "visits", "revisit", "shared_neighbours", "sigma", "area"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be over 0, is {getattr(self, name)}")
+        over_zero(self, "neighbours", "visits", "revisit", "shared_neighbours", "sigma", "area")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +96,7 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
         never[at] = evidence.forbidden(rows, pairs[at, :1], pairs[at, 1:], site)[0, 0]
     pairs = pairs[~never]
     distance = 1 - np.einsum("nd,nd->n", rows.embeddings[pairs[:, 0]], rows.embeddings[pairs[:, 1]])
-    slope = UNCALIBRATED[0] if settings.slope is None else settings.slope
-    odds = evidence.appearance(distance.astype(np.float64), slope, UNCALIBRATED[1] if settings.offset is None else settings.offset)
+    odds = evidence.appearance(distance.astype(np.float64), settings.slope, settings.offset)
     odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
     odds -= np.log(max(len(rows) / settings.visits, 1.0))
@@ -115,26 +111,12 @@ def _confidence(
 
     Of one alone: of the evidence against the identity that it might join, the most likely one of those it may.
     """
-    n = len(labels)
-    members: dict[int, list[int]] = {}
+    near, members = adjacency(len(labels), pairs, odds), groups(labels.tolist())
+    out = np.empty(len(labels))
     for row, label in enumerate(labels.tolist()):
-        members.setdefault(label, []).append(row)
-    sums: list[dict[int, tuple[float, int]]] = [{} for _ in range(n)]
-    for (a, b), weight in zip(pairs.tolist(), odds.tolist(), strict=True):
-        for row, other in ((a, b), (b, a)):
-            total, listed = sums[row].get(int(labels[other]), (0.0, 0))
-            sums[row][int(labels[other])] = (total + weight, listed + 1)
-
-    def mean(row: int, label: int) -> float:
-        others = len(members[label]) - (labels[row] == label)
-        total, listed = sums[row].get(label, (0.0, 0))
-        return (total + (others - listed) * missing) / others
-
-    out = np.empty(n)
-    for row, label in enumerate(labels.tolist()):
+        ties = mean_ties(row, near[row], labels, members, missing)
         if len(members[label]) > 1:
-            out[row] = mean(row, label)
+            out[row] = ties.get(label, missing)
         else:
-            rivals = (mean(row, other) for other in sums[row] if compatible([row], members[other]))
-            out[row] = -max(rivals, default=missing)
+            out[row] = -max((mean for other, mean in ties.items() if compatible([row], sorted(members[other]))), default=missing)
     return 1 / (1 + np.exp(-np.clip(out, -30, 30)))

@@ -7,7 +7,7 @@ chain of near neighbours does not draw together what is far apart.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -63,6 +63,35 @@ def average_linkage(
     return labels
 
 
+def adjacency(count: int, pairs: np.ndarray, weights: np.ndarray) -> list[list[tuple[int, float]]]:
+    """Per row its neighbours and the weights of the pairs."""
+    near: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+    for (a, b), weight in zip(pairs.tolist(), weights.tolist(), strict=True):
+        near[a].append((b, weight))
+        near[b].append((a, weight))
+    return near
+
+
+def groups(labels: Sequence[int]) -> dict[int, set[int]]:
+    """Label -> the rows that have it."""
+    members: dict[int, set[int]] = {}
+    for row, label in enumerate(labels):
+        members.setdefault(label, set()).add(row)
+    return members
+
+
+def mean_ties(
+    row: int, around: list[tuple[int, float]], labels: Sequence[int] | np.ndarray, members: dict[int, set[int]], missing: float
+) -> dict[int, float]:
+    """Per cluster with a neighbour of ``row`` in it, the mean weight between ``row`` and its members, ``row`` itself left out."""
+    sums: dict[int, tuple[float, int]] = {}
+    for other, weight in around:
+        total, listed = sums.get(int(labels[other]), (0.0, 0))
+        sums[int(labels[other])] = (total + weight, listed + 1)
+    sizes = {cluster: len(members[cluster]) - (cluster == labels[row]) for cluster in sums}
+    return {cluster: (total + (sizes[cluster] - listed) * missing) / sizes[cluster] for cluster, (total, listed) in sums.items()}
+
+
 def reassign(
     labels: np.ndarray,
     pairs: np.ndarray,
@@ -77,26 +106,12 @@ def reassign(
     A row moves to the cluster to which its mean weight is greatest, alone counting 0, where ``compatible`` allows it and it
     gains more than ``margin``: greedy merging knew more than one row's neighbours.
     """
-    near: list[list[tuple[int, float]]] = [[] for _ in labels]
-    for (a, b), weight in zip(pairs.tolist(), weights.tolist(), strict=True):
-        near[a].append((b, weight))
-        near[b].append((a, weight))
-    label = labels.tolist()
-    members: dict[int, set[int]] = {}
-    for row, mine in enumerate(label):
-        members.setdefault(mine, set()).add(row)
+    near, label = adjacency(len(labels), pairs, weights), labels.tolist()
+    members = groups(label)
     for _ in range(rounds):
         moved = False
         for row, around in enumerate(near):
-            sums: dict[int, tuple[float, int]] = {}
-            for other, weight in around:
-                total, listed = sums.get(label[other], (0.0, 0))
-                sums[label[other]] = (total + weight, listed + 1)
-            mine = label[row]
-            means = {}
-            for cluster, (total, listed) in sums.items():
-                others = len(members[cluster]) - (cluster == mine)
-                means[cluster] = (total + (others - listed) * missing) / others
+            mine, means = label[row], mean_ties(row, around, label, members, missing)
             alone = len(members[mine]) == 1
             now = 0.0 if alone else means.get(mine, missing)
             better = [cluster for cluster, mean in means.items() if cluster != mine and mean > max(now + margin, 0.0)]

@@ -43,7 +43,7 @@ class Tracks:
 
 @dataclass(frozen=True)
 class State:
-    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not, and the box seen last."""
+    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not, last box."""
 
     motion: kalman.Motion
     ids: np.ndarray
@@ -55,33 +55,17 @@ class State:
 
     @staticmethod
     def empty() -> State:
-        return State(
-            kalman.Motion.empty(),
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
-            np.zeros(0),
-            np.zeros(0),
-            np.zeros(0, bool),
-            np.zeros((0, 4)),
-        )
+        ints, floats = np.zeros(0, np.int64), np.zeros(0)
+        return State(kalman.Motion.empty(), ints, ints, floats, floats, np.zeros(0, bool), np.zeros((0, 4)))
 
     def take(self, rows: np.ndarray) -> State:
-        return State(
-            self.motion.take(rows),
-            self.ids[rows],
-            self.slots[rows],
-            self.seen[rows],
-            self.embedded[rows],
-            self.confirmed[rows],
-            self.last[rows],
-        )
+        return State(self.motion.take(rows), *(column[rows] for column in self.columns()))
 
     def join(self, other: State) -> State:
-        rest = (
-            np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ("ids", "slots", "seen", "embedded", "confirmed", "last")
-        )
-        return State(self.motion.join(other.motion), *rest)
+        return State(self.motion.join(other.motion), *(np.concatenate(both) for both in zip(self.columns(), other.columns(), strict=True)))
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        return self.ids, self.slots, self.seen, self.embedded, self.confirmed, self.last
 
 
 class DeepSort:
@@ -313,10 +297,6 @@ class _Looks:
         self._embed, self._order = embed, order
         self._rows = None if given is None else given[order]
         self.has = np.full(len(order), given is not None)
-
-    @property
-    def any(self) -> bool:
-        return bool(self.has.any())
 
     def fetch(self, rows: np.ndarray) -> None:
         rows = rows[~self.has[rows]]

@@ -9,6 +9,8 @@ from scipy import sparse
 
 from tracker.site import Link, Site
 
+UNCALIBRATED = 25.0, -8.5  # slope and offset of an MPN on pooled embeddings
+
 
 @dataclass(frozen=True, eq=False)
 class Tracklets:
@@ -61,9 +63,12 @@ def neighbours(embeddings: np.ndarray, most: int, chunk: int = 1024) -> np.ndarr
     return np.stack([code // len(embeddings), code % len(embeddings)], 1)
 
 
-def appearance(distance: np.ndarray, slope: float, offset: float) -> np.ndarray:
-    """Log odds of the same person at a cosine distance, from the model's calibration (Platt, 1999; one pair in two the same)."""
-    return -(slope * distance + offset)
+def appearance(distance: np.ndarray, slope: float | None, offset: float | None) -> np.ndarray:
+    """Log odds of the same person at a cosine distance, from the model's calibration (Platt, 1999; one pair in two the same).
+
+    None: that of an MPN on pooled embeddings.
+    """
+    return -((UNCALIBRATED[0] if slope is None else slope) * distance + (UNCALIBRATED[1] if offset is None else offset))
 
 
 def gaps(tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:

@@ -13,9 +13,8 @@ import numpy as np
 
 from tracker import costs, evidence
 from tracker.assignment import assign
-from tracker.association import UNCALIBRATED
 from tracker.kalman import to_centre, to_corners
-from tracker.settings import TrackerSettings
+from tracker.settings import TrackerSettings, not_negative, over_zero
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,8 @@ class RefineSettings:
     acceleration: float = 0.6
 
     def __post_init__(self) -> None:
-        for name in ("gap", "fill", "reach_per_second"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
-        for name in ("split_looks", "reach", "measurement_noise", "acceleration"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be over 0, is {getattr(self, name)}")
+        not_negative(self, "gap", "fill", "reach_per_second")
+        over_zero(self, "split_looks", "reach", "measurement_noise", "acceleration")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +92,13 @@ def refine(tracks: list[Track], times: np.ndarray, settings: RefineSettings | No
     return [smooth(track, times, settings) for track in join(parts, settings)]
 
 
-def _odds(distance: float | np.ndarray, settings: RefineSettings) -> np.ndarray:
-    slope, offset = (
-        (UNCALIBRATED[0] if settings.slope is None else settings.slope),
-        (UNCALIBRATED[1] if settings.offset is None else settings.offset),
-    )
-    return evidence.appearance(np.asarray(distance), slope, offset)
+def _odds(a: np.ndarray, b: np.ndarray, settings: RefineSettings) -> float:
+    """Log odds that looks ``a`` (k, d) and ``b`` (l, d) are of one person."""
+    return float(evidence.appearance(1 - pooled(a) @ pooled(b), settings.slope, settings.offset))
 
 
-def _pool(looks: np.ndarray) -> np.ndarray:
+def pooled(looks: np.ndarray) -> np.ndarray:
+    """(d,) the unit mean of ``looks`` (k, d)."""
     mean = looks.mean(0)
     return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
@@ -116,7 +109,7 @@ def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
     if n < 2 * least:
         return [track]
     cuts = range(least, n - least + 1)
-    odds = [float(_odds(1 - float(_pool(track.looks[:cut]) @ _pool(track.looks[cut:])), settings)) for cut in cuts]
+    odds = [_odds(track.looks[:cut], track.looks[cut:], settings) for cut in cuts]
     at = int(np.argmin(odds))
     if odds[at] >= settings.split:
         return [track]
@@ -161,7 +154,7 @@ def _join_odds(tracks: list[Track], settings: RefineSettings) -> np.ndarray:
     for a in range(n):
         for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.gap)).tolist():
             if len(tracks[a].looks) and len(tracks[b].looks):
-                looks[a, b] = _odds(1 - float(_pool(tracks[a].looks) @ _pool(tracks[b].looks)), settings)
+                looks[a, b] = _odds(tracks[a].looks, tracks[b].looks, settings)
     left, came = costs.at_edge(last, scene, settings.edge), costs.at_edge(first, scene, settings.edge)
     may = (gap > 0) & (gap <= settings.gap) & ~left[:, None] & ~came[None]
     return np.where(may, odds + looks - np.log(max(n, 2) / 2), -np.inf)

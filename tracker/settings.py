@@ -6,6 +6,20 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 
+def not_negative(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of ``names`` that is negative or not a number."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} must not be negative, is {getattr(settings, name)}")
+
+
+def over_zero(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of ``names`` that is not over zero."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be over 0, is {getattr(settings, name)}")
+
+
 @dataclass(frozen=True)
 class TrackerSettings:
     """Settings of ``DeepSort``. Times are in seconds, lengths in heights of the person, costs in nats (natural log units).
@@ -63,13 +77,10 @@ class TrackerSettings:
         for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least", "momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
-        for field in fields(self):
-            if field.name not in ("gate", "match_limit", "similarity") and not getattr(self, field.name) >= 0:
-                raise ValueError(f"{field.name} must not be negative, is {getattr(self, field.name)}")
+        not_negative(self, *(field.name for field in fields(self) if field.name not in ("gate", "match_limit", "similarity")))
         if self.gate is not None and not 0 <= self.gate <= 2:
             raise ValueError(f"gate must be a cosine distance in 0..2, not {self.gate}")
-        if not self.tail > 0:
-            raise ValueError(f"tail must be over 0, is {self.tail}")
+        over_zero(self, "tail")
         if self.visible_least >= 1:
             raise ValueError(f"visible_least must be under 1, is {self.visible_least}")
         if self.similarity not in ("nearest", "mean"):
