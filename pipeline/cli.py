@@ -140,6 +140,7 @@ def associate(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
     ] = None,
     refined: Annotated[bool, typer.Option("--refine", help="Refine each run first, into OUT/refined.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Decide as if the cameras ran now; events.jsonl says what and when.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Say which tracks of any number of runs are the same person: identities over cameras, sheets and a page."""
@@ -155,8 +156,54 @@ def associate(
         for run, into in zip(runs, better, strict=True):
             refine_run(run, into, settings.refine)
         runs = better
-    counts = associate_runs(runs, out, load_site(site), settings)
+    counts = associate_runs(runs, out, load_site(site), settings, online)
     print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
+
+
+identities_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES,
+    help="Correct identities by hand; the log, OUT/corrections.jsonl, is respected by later runs into the folder.",
+)  # fmt: skip
+app.add_typer(identities_app, name="identities")
+OUT = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passerby run or passerby associate.")]
+
+
+@identities_app.command("merge", epilog=EXIT_CODES)
+def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more that are one person.")]) -> None:
+    """Make one person of several identities: that with the least number."""
+    from pipeline import corrections
+    from pipeline.job import correct
+
+    print(people_line(correct(out, lambda keys, ids: corrections.merge(keys, ids, identities))))
+
+
+@identities_app.command("split", epilog=EXIT_CODES)
+def split_identity(
+    out: OUT,
+    identity: Annotated[int, typer.Argument(help="The identity that is two people.")],
+    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Its tracks that are another person.")],
+) -> None:
+    """Take tracks out of an identity: together they are a person of their own."""
+    from pipeline import corrections
+    from pipeline.errors import UsageError
+    from pipeline.job import correct
+
+    named = []
+    for text in tracklets:
+        camera, sign, track = text.rpartition(":")
+        if not sign or not track.isdigit():
+            raise UsageError(f"{text!r} is no track: write CAMERA:TRACK, as identities.csv has them")
+        named.append((camera, int(track)))
+    print(people_line(correct(out, lambda keys, ids: corrections.split(keys, ids, identity, named))))
+
+
+@identities_app.command("forget", epilog=EXIT_CODES)
+def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Who is to be forgotten.")]) -> None:
+    """Remove people's embeddings and pictures from the results. Boxes stay, and they can still be seen in the annotated video."""
+    from pipeline import corrections
+    from pipeline.job import correct
+
+    print(people_line(correct(out, lambda keys, ids: corrections.forget(keys, ids, identities))))
 
 
 @app.command(epilog=EXIT_CODES)

@@ -16,6 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.yaml_file import read_yaml
 from reid.embedder import EmbedderSettings
 from tracker.association import AssociationSettings
+from tracker.linker import LinkerSettings
 from tracker.refine import RefineSettings
 from tracker.settings import TrackerSettings
 
@@ -56,6 +57,7 @@ class Config(BaseModel):
     reid: EmbedderSettings = EmbedderSettings()
     tracker: TrackerSettings = TrackerSettings()
     association: AssociationSettings = AssociationSettings()
+    linker: LinkerSettings = LinkerSettings()
     refine: RefineSettings = RefineSettings()
     reading: Reading = Reading()
     output: Output = Output()

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from pipeline.config import Config
 from pipeline.errors import OutputError, PasserbyError
 from pipeline.filling import TracksWriter
 from pipeline.journal import Journal, Step
-from pipeline.page import Card
 from pipeline.prefetch import Prefetch
 from pipeline.sheets import write_sheet
 from pipeline.sources import Frame, Progress, Selection
@@ -54,7 +53,7 @@ class Stopwatch:
 
 @dataclass
 class CameraResult:
-    """What came of one camera: its counts, how many tracks, and the cards of its tracklets for the page."""
+    """What came of one camera: its counts, and how many tracks."""
 
     camera: Camera
     processed: int = 0
@@ -65,7 +64,6 @@ class CameraResult:
     embedded: int = 0
     offered: int = 0
     last_time: float = 0.0
-    cards: list[Card] = field(default_factory=list)
 
     @property
     def progress(self) -> Progress:
@@ -122,9 +120,8 @@ class _CameraRun:
 
     def keep(self, tracklet: Tracklet, table: TrackletTable) -> None:
         table.add(tracklet)
-        sheet = write_sheet(self.people, tracklet)
+        write_sheet(self.people, tracklet)
         self.result.tracks += 1
-        self.result.cards.append(Card.of(tracklet, sheet))
 
     def close(self, table: TrackletTable) -> None:
         """Finish every output, each as far as it goes; raises the first error after the last attempt."""

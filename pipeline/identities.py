@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,20 +16,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import OutputError, UsageError
-from pipeline.sheets import first_crop, identity_sheet
+from pipeline.sheets import crop_of, identity_sheet
 from pipeline.table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
 
 VERSION = 1
 MOST_UNCERTAIN = 10_000
-COLUMNS = ["camera", "track", "start_time", "end_time", "embedding", "frames", "times", "boxes"]
+COLUMNS = ["camera", "track", "start_time", "end_time", "quality", "embeddings_count", "embedding", "frames", "times", "boxes", "best_crop"]
+LOOKS = ["look_times", "looks"]
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there.
 
-    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px.
+    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its looks' qualities; ``best``: its best
+    crop's place on its sheet;
+    ``looks``: seconds (m,) and embeddings (m, d) of single ones, where asked for.
     """
 
     tracklets: Tracklets
@@ -36,13 +41,30 @@ class Recorded:
     frames: tuple[np.ndarray, ...]
     boxes: tuple[np.ndarray, ...]
     calibration: dict[str, float]
+    weights: tuple[float, ...]
+    best: tuple[int, ...]
+    looks: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def sheet(self, row: int) -> Path:
         return self.runs[row] / "people" / f"{self.names[row]}-{int(self.tracklets.tracks[row]):05d}.jpg"
 
+    def take(self, rows: np.ndarray) -> Recorded:
+        def of(column: tuple) -> tuple:
+            return tuple(column[row] for row in rows.tolist()) if column else ()
 
-def read_runs(folders: Sequence[Path]) -> Recorded:
-    """All tracklets of run folders. A camera name that several runs have is written ``run/camera``.
+        return Recorded(
+            self.tracklets.take(rows), of(self.runs), of(self.names), of(self.frames), of(self.boxes), self.calibration,
+            of(self.weights), of(self.best), of(self.looks),
+        )  # fmt: skip
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """(camera, track) of each row."""
+        return list(zip(self.tracklets.cameras.tolist(), self.tracklets.tracks.tolist(), strict=True))
+
+
+def read_runs(folders: Sequence[Path], looks: bool = False) -> Recorded:
+    """All tracklets of run folders, single ``looks`` too if asked. A camera name that several runs have is written ``run/camera``.
 
     Raises UsageError for a folder without tracklets, and where the embeddings are of different models.
     """
@@ -51,7 +73,7 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
         path = folder / "tracklets.parquet"
         if not path.is_file():
             raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
-        tables.append(read_tracklets(path, COLUMNS))
+        tables.append(read_tracklets(path, COLUMNS + LOOKS if looks else COLUMNS))
     facts = [facts_of(table) for table in tables]
     with_looks = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
     for folder, fact in with_looks:
@@ -76,6 +98,11 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
             columns["start"].append(row["start_time"])
             columns["end"].append(row["end_time"])
             columns["embeddings"].append(row["embedding"])
+            columns["weights"].append(float(row["quality"] * row["embeddings_count"]))
+            columns["best"].append(row.get("best_crop") or 0)
+            if looks:
+                single = np.array(row.get("looks") or [], np.float32).reshape(len(row.get("looks") or []), -1 if row.get("looks") else 0)
+                columns["looks"].append((np.array(row.get("look_times") or []), single))
             boxes = np.array(row["boxes"], np.float64).reshape(-1, 4)
             columns["frames"].append(np.array(row["frames"], np.int64))
             columns["boxes"].append(boxes)
@@ -90,8 +117,9 @@ def read_runs(folders: Sequence[Path]) -> Recorded:
         np.array(columns["end"], np.float64), embeddings, tuple(columns["paths"]),
     )  # fmt: skip
     return Recorded(
-        tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration
-    )
+        tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration,
+        tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["looks"]),
+    )  # fmt: skip
 
 
 def identify(recorded: Recorded, site: Site, settings: AssociationSettings) -> Identities:
@@ -118,7 +146,8 @@ def write_identities(out: Path, recorded: Recorded, identities: Identities) -> N
     }
     try:
         (out / "people").mkdir(parents=True, exist_ok=True)
-        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION)})
+        runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
+        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
         pq.write_table(table, out / "identities.parquet", compression="zstd")
         with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -148,6 +177,39 @@ def write_identities(out: Path, recorded: Recorded, identities: Identities) -> N
         _write_tracks(out, recorded, identities)
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+
+
+def read_identities(out: Path) -> tuple[Recorded, Identities]:
+    """What ``write_identities`` wrote, with the tracklets of its runs that have an identity.
+
+    Raises UsageError where there is none, or where the runs are not the ones it was made from.
+    """
+    path = out / "identities.parquet"
+    if not path.is_file():
+        raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
+    table = pq.read_table(path)
+    runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
+    if not runs:
+        raise UsageError(f"{path}: it does not say which runs it is of; make it again with passerby associate")
+    recorded = read_runs([out / run for run in runs])
+    said = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
+    missing = sorted(set(said) - set(recorded.keys))
+    if missing:
+        raise UsageError(
+            f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs: make it again with passerby associate"
+        )
+    recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in said], np.int64))
+    place = {key: row for row, key in enumerate(recorded.keys)}
+    with (out / "uncertain.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            (place[r["camera_a"], int(r["track_a"])], place[r["camera_b"], int(r["track_b"])], float(r["probability"]))
+            for r in csv.DictReader(file)
+        ]
+    chance = np.clip([row[2] for row in rows], 1e-6, 1 - 1e-6)
+    return recorded, Identities(
+        np.array([said[key][0] for key in recorded.keys], np.int64), np.array([said[key][1] for key in recorded.keys], np.float64),
+        np.array([row[:2] for row in rows], np.int64).reshape(-1, 2), np.log(chance / (1 - chance)),
+    )  # fmt: skip
 
 
 def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None:
@@ -214,7 +276,7 @@ def people(recorded: Recorded, identities: Identities, most: int = 300, thumbnai
                 Visit(
                     str(recorded.tracklets.cameras[row]), int(recorded.tracklets.tracks[row]),
                     float(recorded.tracklets.start[row]), float(recorded.tracklets.end[row]),
-                    first_crop(sheet) if at < thumbnails and sheet.is_file() else None,
+                    crop_of(sheet, recorded.best[row]) if at < thumbnails else None,
                 )
             )  # fmt: skip
         rows.append(Person(identity, float(identities.confidence[members].min()), tuple(visits), f"people/{identity:05d}.jpg"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.corrections import read_log
 from pipeline.errors import UsageError
 from pipeline.evaluation import Scores, evaluate
 from pipeline.identities import Recorded, identify
@@ -81,12 +82,18 @@ def true_identities(recorded: Recorded, truth: Mapping[str, Path]) -> np.ndarray
 
 
 def identities_of(recorded: Recorded, out: Path) -> np.ndarray:
-    """(n,) the identity that ``out``/identities.parquet gives each tracklet. Raises UsageError where it lacks one."""
+    """(n,) the identity that ``out``/identities.parquet gives each tracklet, a negative one of its own to a forgotten one.
+
+    Raises UsageError where it lacks one.
+    """
     path = out / "identities.parquet"
     if not path.is_file():
         raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
     table = {(row["camera"], row["track"]): row["identity"] for row in pq.read_table(path).to_pylist()}
-    keys = list(zip(recorded.tracklets.cameras.tolist(), recorded.tracklets.tracks.tolist(), strict=True))
+    for correction in read_log(out):
+        if correction.kind == "forget":
+            table = {key: -1 - at for at, key in enumerate(correction.tracklets)} | table
+    keys = recorded.keys
     missing = [key for key in keys if key not in table]
     if missing:
         raise UsageError(f"{path}: no identity for track {missing[0][1]} of camera {missing[0][0]}: not made from these runs")

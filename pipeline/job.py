@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import detectors
 from detectors import Detector
 from pipeline import engine
 from pipeline.cameras import Camera, CameraSpec, open_cameras
 from pipeline.config import Config
+from pipeline.corrections import Correction, Key, append, read_log, respect
 from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
-from pipeline.identities import Person, identify, people, read_runs, summary, write_identities
+from pipeline.identities import Person, Recorded, identify, people, read_identities, read_runs, summary, write_identities
 from pipeline.journal import Journal
-from pipeline.page import write_page
+from pipeline.linking import link, write_events
+from pipeline.page import read_cards, write_page
 from pipeline.progress import Watcher
 from pipeline.record import model_facts, run_key, run_record
 from reid import Embedder
-from tracker import Site
+from tracker import Event, Identities, Site
 
 
 @dataclass
@@ -150,25 +154,24 @@ def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict
     if embedder is not None:
         with watch("associate"):
             recorded = read_runs([out])
-            found = identify(recorded, request.site, config.association)
+            recorded, found = respect(recorded, identify(recorded, request.site, config.association), read_log(out))
             write_identities(out, recorded, found)
             rows, counts = people(recorded, found), summary(recorded, found)
     record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
     record["people"] = counts
     try:
-        _write_page(out, results, record, *rows)
+        _write_page(out, record, *rows)
         (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return record
 
 
-def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str, Any], rows: list[Person], hidden: int) -> None:
-    cameras = []
-    for result in results:
-        name = result.camera.name
+def _write_page(out: Path, record: dict[str, Any], rows: list[Person], hidden: int) -> None:
+    cameras, cards = [], read_cards(out)
+    for name, facts in record["cameras"].items():
         video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record["config"]["output"]["video"] else None
-        cameras.append({"name": name, "cards": result.cards, "video": video} | record["cameras"][name])
+        cameras.append({"name": name, "cards": cards.get(name, []), "video": video} | facts)
     models = record["models"]
     facts = {
         "passerby": record["passerby"],
@@ -184,17 +187,52 @@ def _write_page(out: Path, results: list[engine.CameraResult], record: dict[str,
     write_page(out / "index.html", cameras, facts, rows, hidden)
 
 
-def associate_runs(runs: list[Path], out: Path, site: Site, config: Config) -> dict[str, Any]:
+def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, online: bool = False) -> dict[str, Any]:
     """``passerby associate``: identities over the tracklets of runs, written to ``out``; returns their counts.
 
-    Raises UsageError where a run has no tracklets or another re-ID model, OutputError where ``out`` cannot be written.
+    ``online``: as the linker says while the cameras run, its events in ``events.jsonl``. Raises UsageError where a run has no
+    tracklets or another re-ID model, OutputError where ``out`` cannot be written.
     """
-    recorded = read_runs(runs)
-    found = identify(recorded, site, config.association)
+    log, recorded = read_log(out), read_runs(runs, looks=online)
+    events: list[Event] = []
+    if online:
+        found, events = link(recorded, site, config.linker, config.association)
+    else:
+        found = identify(recorded, site, config.association)
+    recorded, found = respect(recorded, found, log)
     write_identities(out, recorded, found)
+    if online:
+        write_events(out / "events.jsonl", events)
+    return _finish_association(out, recorded, found)
+
+
+def _finish_association(out: Path, recorded: Recorded, found: Identities) -> dict[str, Any]:
+    counts = summary(recorded, found)
+    runs = ", ".join(dict.fromkeys(str(run) for run in recorded.runs))
+    try:
+        write_page(out / "index.html", [], {"runs": runs, **counts}, *people(recorded, found))
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return counts
+
+
+def correct(out: Path, say: Callable[[list[Key], np.ndarray], Correction]) -> dict[str, Any]:
+    """``passerby identities``: log the correction that ``say`` makes of (tracklets, identities), and write ``out`` anew; returns counts.
+
+    Raises UsageError where ``out`` has no identities or the correction does not fit them, OutputError where it cannot be written.
+    """
+    recorded, found = read_identities(out)
+    correction = say(recorded.keys, found.ids)
+    append(out, correction)
+    recorded, found = respect(recorded, found, [correction])
+    write_identities(out, recorded, found)
+    if not (out / "run.json").is_file():
+        return _finish_association(out, recorded, found)
     counts = summary(recorded, found)
     try:
-        write_page(out / "index.html", [], {"runs": ", ".join(map(str, runs)), **counts}, *people(recorded, found))
+        record = json.loads((out / "run.json").read_text(encoding="utf-8")) | {"people": counts}
+        _write_page(out, record, *people(recorded, found))
+        (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return counts

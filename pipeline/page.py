@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import jinja2
 
 from pipeline.colours import colour
 from pipeline.identities import Person
-from pipeline.sheets import clock
-from pipeline.tracklets import Tracklet
+from pipeline.sheets import clock, crop_of
+from pipeline.table import read_tracklets
 
 MOST_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
 
@@ -23,27 +22,27 @@ S = TypeVar("S", bound="Span")
 
 @dataclass(frozen=True)
 class Card:
-    """What the page needs of a tracklet; ``sheet`` is its contact sheet's path below the output folder."""
+    """What the page needs of a tracklet; ``sheet`` is its contact sheet's path below the output folder, ``thumbnail`` base64 JPEG."""
 
     track: int
     start: float
     end: float
     boxes: int
     score: float
-    thumbnail: str
+    thumbnail: str | None
     sheet: str
 
-    @staticmethod
-    def of(tracklet: Tracklet, sheet: Path) -> Card:
-        return Card(
-            tracklet.track,
-            float(tracklet.times[0]),
-            float(tracklet.times[-1]),
-            len(tracklet.frames),
-            float(tracklet.scores.mean()),
-            base64.b64encode(tracklet.crops[tracklet.best]).decode(),
-            f"people/{sheet.name}",
-        )
+
+def read_cards(folder: Path) -> dict[str, list[Card]]:
+    """Per camera the cards of a run folder's tracklets, their pictures from the sheets."""
+    cards: dict[str, list[Card]] = {}
+    columns = ["camera", "track", "start_time", "end_time", "boxes_count", "mean_score", "best_crop"]
+    for row in read_tracklets(folder / "tracklets.parquet", columns).to_pylist():
+        sheet = Path("people") / f"{row['camera']}-{row['track']:05d}.jpg"
+        thumbnail = crop_of(folder / sheet, row.get("best_crop") or 0)
+        card = Card(row["track"], row["start_time"], row["end_time"], row["boxes_count"], row["mean_score"], thumbnail, sheet.as_posix())
+        cards.setdefault(row["camera"], []).append(card)
+    return cards
 
 
 class Span(Protocol):

@@ -61,7 +61,7 @@ def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[st
 def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any]) -> str:
     """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
     decides = config.as_dict() | {"models": models}
-    decides |= {"output": None, "association": None, "refine": None}  # what is made of it may change, not what is seen
+    decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of it may change, not what is seen
     decides["sources"] = [
         (spec.name, [(str(path.resolve()), _stamp(path)) for path in (Path(spec.path), *([spec.boxes] if spec.boxes else []))])
         for spec in specs

@@ -150,8 +150,9 @@ def _tracklet(camera: str, track: Track, before: dict | None) -> Tracklet:
         embedding, count = np.array(before["embedding"], np.float32), before["embeddings_count"]
     elif count:
         embedding = pooled(track.looks)
+    best = (before or {}).get("best_crop") or 0
     quality = before["quality"] if before is not None else float(track.scores.mean())
     return Tracklet(
-        camera, track.id, track.frames, track.times, track.boxes, track.scores, embedding, count, quality, (), (), 0,
+        camera, track.id, track.frames, track.times, track.boxes, track.scores, embedding, count, quality, (), (), best,
         track.look_times, track.looks,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.tracklets import CROP_HEIGHT, Tracklet
 
 COLUMNS, CELL, CAPTION, HEADER = 6, 96, 16, 26
-INK, FAINT = (40, 40, 40), (120, 120, 120)
+PAPER, INK, FAINT = 250, (40, 40, 40), (120, 120, 120)
 
 
 def clock(seconds: float) -> str:
@@ -25,7 +25,7 @@ def clock(seconds: float) -> str:
 def contact_sheet(tracklet: Tracklet) -> np.ndarray:
     """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six a row, each with its time."""
     rows = -(-len(tracklet.crops) // COLUMNS)
-    sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), 250, np.uint8)
+    sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), PAPER, np.uint8)
     head = (
         f"{tracklet.camera}  track {tracklet.track}  {clock(tracklet.times[0])} - {clock(tracklet.times[-1])}  {len(tracklet.frames)} boxes"
     )
@@ -60,10 +60,16 @@ def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndar
     return np.concatenate(rows)
 
 
-def first_crop(sheet: Path) -> str | None:
-    """The first crop of a tracklet's sheet as base64 JPEG; None where the file is no sheet."""
-    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    if picture is None or picture.shape[0] < HEADER + CROP_HEIGHT:
+def crop_of(sheet: Path, at: int = 0) -> str | None:
+    """A crop of a tracklet's sheet, by its place, as base64 JPEG; None where the file has no such crop."""
+    if not sheet.is_file():
         return None
-    crop = picture[HEADER : HEADER + CROP_HEIGHT, 4 : 4 + CELL]
-    return base64.b64encode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
+    if picture is None or picture.shape[0] < top + CROP_HEIGHT:
+        return None
+    cell = picture[top : top + CROP_HEIGHT, left : left + CELL]
+    filled = np.flatnonzero((cell != PAPER).any((0, 2)))  # a crop is narrower than its cell
+    if len(filled):
+        cell = cell[:, filled[0] : filled[-1] + 1]
+    return base64.b64encode(cv2.imencode(".jpg", cell, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import OutputError, UsageError
 from pipeline.tracklets import Tracklet
 
-VERSION = 2
-READABLE = (1, 2)  # 1 had no look_times and looks
+VERSION = 3
+READABLE = (1, 2, 3)  # 1 had no look_times and looks, 2 no best_crop
 SCHEMA = pa.schema(
     [
         pa.field("camera", pa.string(), False),
@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         pa.field("scores", pa.list_(pa.float32()), False),
         pa.field("look_times", pa.list_(pa.float64()), False),
         pa.field("looks", pa.list_(pa.list_(pa.float16())), False),
+        pa.field("best_crop", pa.int64()),
     ],
     metadata={
         "passerby.tracklets": str(VERSION),
@@ -61,6 +62,7 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
         "scores": tracklet.scores.tolist(),
         "look_times": tracklet.look_times.tolist(),
         "looks": list(tracklet.looks.astype(np.float16)),
+        "best_crop": tracklet.best,
     }
 
 
@@ -91,9 +93,9 @@ class TrackletTable:
 
 
 def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read ``tracklets.parquet``, or some of its ``columns``. Raises UsageError for another file or a schema version this program does not know."""
+    """Read ``tracklets.parquet``, or those of ``columns`` that it has. Raises UsageError for another file or a schema version this program does not know."""
     try:
-        table = pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=None if columns is None else [name for name in columns if name in pq.read_schema(path).names])
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")

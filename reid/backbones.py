@@ -34,10 +34,12 @@ class Backbone(nn.Module):
     """The stages of a timm MobileNet-like network, without its last 1x1 convolution.
 
     Input (n, 3, h, w) normalised RGB; output (n, channels, h / s, w / s), where s = 16 with ``last_stride`` 1 and 32 with 2.
+    The stem and the first ``frozen`` stages (0: not even the stem) stay as they are in training, batch norms included.
     """
 
-    def __init__(self, name: str = "tf_efficientnet_lite0", last_stride: int = 1, pretrained: bool = True) -> None:
+    def __init__(self, name: str = "tf_efficientnet_lite0", last_stride: int = 1, pretrained: bool = True, frozen: int = 0) -> None:
         super().__init__()
+        self.frozen = frozen
         network = timm.create_model(name, pretrained=False)
         if pretrained:
             own = network.state_dict()
@@ -50,5 +52,14 @@ class Backbone(nn.Module):
             strided = [m for m in self.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
             strided[-1].stride = (1, 1)
 
+    def train(self, mode: bool = True) -> Backbone:
+        super().train(mode)
+        if self.frozen:
+            for stage in (self.stem, *self.blocks[: self.frozen]):
+                stage.eval()
+        return self
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.blocks(self.stem(images))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            early = self.blocks[: self.frozen](self.stem(images))
+        return self.blocks[self.frozen :](early)

@@ -22,6 +22,10 @@ class Outputs:
     main_logits: torch.Tensor
     aux_logits: torch.Tensor
 
+    def float(self) -> Outputs:
+        """In single precision, in which losses are taken."""
+        return Outputs(self.main.float(), self.aux.float(), self.main_logits.float(), self.aux_logits.float())
+
 
 class MPN(nn.Module):
     """K part embeddings from one map: main task k sees the whole map, auxiliary task k its part of it alone.

@@ -52,6 +52,8 @@ class Recipe(BaseModel):
     alignment: float = Field(default=1.0, ge=0)
     ema: float = Field(default=0.998, ge=0, lt=1)
     held_out_ids: int = Field(default=75, ge=0)
+    frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
+    precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(default=2, ge=1)
     seed: int = 0
 
@@ -63,7 +65,8 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 
 def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
     wanted = recipe.pretrained if pretrained is None else pretrained
-    mpn = MPN(Backbone(recipe.backbone, pretrained=wanted), ids, recipe.parts, recipe.part_width, recipe.part_dim)
+    backbone = Backbone(recipe.backbone, pretrained=wanted, frozen=recipe.frozen_stages)
+    mpn = MPN(backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim)
     return mpn.to(memory_format=torch.channels_last)
 
 
@@ -136,7 +139,8 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             who = torch.from_numpy(labels[rows])
-            result = mpn(to_tensor(augment(pictures[rows], rng)), masks)
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+                result = mpn(to_tensor(augment(pictures[rows], rng)), masks).float()
             terms = (
                 losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing),
                 losses.part_cross_entropy(result.aux_logits, who, smoothing=recipe.label_smoothing),

@@ -19,25 +19,31 @@ def average_linkage(
     missing: float,
     compatible: Callable[[list[int], list[int]], bool] = lambda a, b: True,
     threshold: float = 0.0,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """(count,) cluster labels from 0, in the order of each cluster's first member.
 
     ``pairs`` (m, 2) rows with log-odds ``weights`` (m,) of being the same; a pair that is not listed weighs ``missing``. The
     two clusters with the greatest mean weight are merged while it is over ``threshold`` and ``compatible(members, members)``
-    allows it. Equal weights are taken by the clusters' first members, so the order of ``pairs`` decides nothing.
+    allows it. Equal weights are taken by the clusters' first members, so the order of ``pairs`` decides nothing. ``start`` (count,)
+    labels: clusters that are there already.
     """
-    members: dict[int, list[int]] = {row: [row] for row in range(count)}
+    first = np.arange(count) if start is None else np.unique(start, return_index=True)[1][np.unique(start, return_inverse=True)[1]]
+    members: dict[int, list[int]] = {}
+    for row, cluster in enumerate(first.tolist()):
+        members.setdefault(cluster, []).append(row)
     around: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]  # other cluster -> (sum of weights, listed pairs)
-    for (a, b), weight in zip(np.sort(pairs, axis=1).tolist(), weights.tolist(), strict=True):
+    for (a, b), weight in zip(np.sort(first[pairs], axis=1).tolist(), weights.tolist(), strict=True):
         if a != b:
-            around[a][b] = around[b][a] = (weight, 1)
+            total, listed = around[a].get(b, (0.0, 0))
+            around[a][b] = around[b][a] = (total + weight, listed + 1)
 
     def mean(a: int, b: int) -> float:
         total, listed = around[a][b]
         every = len(members[a]) * len(members[b])
         return (total + (every - listed) * missing) / every
 
-    heap = [(-weight, a, b) for a, edges in enumerate(around) for b, (weight, _) in edges.items() if a < b and weight > threshold]
+    heap = [(-mean(a, b), a, b) for a, edges in enumerate(around) for b in edges if a < b and mean(a, b) > threshold]
     heapq.heapify(heap)
     while heap:
         negative, a, b = heapq.heappop(heap)
@@ -54,13 +60,37 @@ def average_linkage(
             del around[other][b]
         around[b] = {}
         for other in around[a]:
-            first, second = min(a, other), max(a, other)
-            if (weight := mean(first, second)) > threshold:
-                heapq.heappush(heap, (-weight, first, second))
+            one, two = min(a, other), max(a, other)
+            if (weight := mean(one, two)) > threshold:
+                heapq.heappush(heap, (-weight, one, two))
     labels = np.empty(count, np.int64)
-    for label, first in enumerate(sorted(members, key=lambda row: min(members[row]))):
-        labels[members[first]] = label
+    for label, cluster in enumerate(sorted(members, key=lambda row: min(members[row]))):
+        labels[members[cluster]] = label
     return labels
+
+
+def agreement(labels: np.ndarray, pairs: np.ndarray, weights: np.ndarray, missing: float) -> float:
+    """What correlation clustering maximises: the sum of the weights of all pairs within clusters."""
+    inside = labels[pairs[:, 0]] == labels[pairs[:, 1]]
+    sizes = np.bincount(labels)
+    return float(weights[inside].sum()) + ((sizes * (sizes - 1) // 2).sum() - inside.sum()) * missing
+
+
+def revise(
+    labels: np.ndarray,
+    pairs: np.ndarray,
+    weights: np.ndarray,
+    missing: float,
+    compatible: Callable[[list[int], list[int]], bool],
+    threshold: float,
+    margin: float,
+) -> np.ndarray:
+    """A clustering brought up to date: what ``labels`` have together is taken apart only where the whole gains over ``margin``."""
+    grown = average_linkage(len(labels), pairs, weights, missing, compatible, threshold, labels)
+    anew = average_linkage(len(labels), pairs, weights, missing, compatible, threshold)
+    anew = reassign(anew, pairs, weights, missing, compatible)
+    gain = agreement(anew, pairs, weights, missing) - agreement(grown, pairs, weights, missing)
+    return anew if gain > margin else grown
 
 
 def adjacency(count: int, pairs: np.ndarray, weights: np.ndarray) -> list[list[tuple[int, float]]]:

@@ -71,6 +71,42 @@ def appearance(distance: np.ndarray, slope: float | None, offset: float | None) 
     return -((UNCALIBRATED[0] if slope is None else slope) * distance + (UNCALIBRATED[1] if offset is None else offset))
 
 
+class Background:
+    """How alike people look from camera to camera, whoever they are: what distances have to be corrected by.
+
+    Two cameras' light and angle bring all pairs across them nearer or farther; the mean of a camera's embeddings shows by how
+    much (score normalisation). Trusted by n / (n + ``trust``) of the camera with fewer, n, tracklets.
+    """
+
+    def __init__(self, trust: float = 50.0) -> None:
+        self.trust = trust
+        self._sums: list[np.ndarray] = []
+        self._counts: list[int] = []
+
+    def add(self, camera: int, embeddings: np.ndarray) -> None:
+        """Take in (d,) or (n, d) unit rows of a camera by its number."""
+        rows = np.atleast_2d(embeddings)
+        while len(self._sums) <= camera:
+            self._sums.append(np.zeros(rows.shape[1]))
+            self._counts.append(0)
+        self._sums[camera] += rows.sum(0)
+        self._counts[camera] += len(rows)
+
+    def shift(self, cameras: int) -> np.ndarray:
+        """(cameras, cameras) to add to a distance; 0 where too little is known."""
+        out = np.zeros((cameras, cameras))
+        counts = np.array(self._counts, float)
+        if counts.sum() < 2:
+            return out
+        means = np.stack(self._sums) / np.maximum(counts, 1)[:, None]
+        alike = means @ means.T
+        both = np.outer(counts, counts)
+        fewer = np.minimum.outer(counts, counts)
+        known = len(counts)
+        out[:known, :known] = (alike - (alike * both).sum() / both.sum()) * fewer / (fewer + self.trust)
+        return out
+
+
 def gaps(tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:
     """(m,) seconds from the end of the earlier to the start of the later; negative where both are seen at once."""
     a, b = pairs.T
@@ -99,12 +135,16 @@ def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: fl
     return np.log((1 - stray) * density * max(span, scale) + stray * np.exp(revisit(gap, span, scale)))
 
 
-def time(tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float) -> np.ndarray:
-    """(m,) log odds from when the two were where; 0 where both are seen at once (whether that may be, ``forbidden`` says)."""
+def time(tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float, span: float | None = None) -> np.ndarray:
+    """(m,) log odds from when the two were where; 0 where both are seen at once (whether that may be, ``forbidden`` says).
+
+    ``span``: seconds that all cameras cover together; None: from the first start to the last end.
+    """
     if not len(pairs):
         return np.zeros(0)
     gap = gaps(tracklets, pairs)
-    span = float(tracklets.end.max() - tracklets.start.min())
+    if span is None:
+        span = float(tracklets.end.max() - tracklets.start.min())
     out = revisit(gap, span, scale)
     if site.links:
         a, b = pairs.T
@@ -140,6 +180,8 @@ def ground(tracklets: Tracklets, pairs: np.ndarray, site: Site, sigma: float, ar
         a, b = pairs[at].tolist()
         if tracklets.cameras[a] not in planes or tracklets.cameras[b] not in planes:
             continue
+        if not (len(tracklets.paths[a]) and len(tracklets.paths[b])):
+            continue
         one, other = on_floor(a), on_floor(b)
         when = one[(one[:, 0] >= other[0, 0]) & (one[:, 0] <= other[-1, 0])]
         if len(when):
@@ -157,13 +199,22 @@ def shared_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int
     """
     if not len(pairs):
         return np.zeros(0)
+    return jaccard(best_neighbours(pairs, odds, count, most), pairs)
+
+
+def best_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int) -> sparse.csr_array:
+    """(count, count) the probability of each row's ``most`` likeliest neighbours."""
     both = np.concatenate([pairs, pairs[:, ::-1]])
     weight = 1 / (1 + np.exp(-np.clip(np.concatenate([odds, odds]), -30, 30)))
     order = np.lexsort((both[:, 1], -weight, both[:, 0]))
     both, weight = both[order], weight[order]
     rank = np.arange(len(both)) - np.searchsorted(both[:, 0], both[:, 0])
-    best = sparse.csr_array((weight[rank < most], both[rank < most].T), shape=(count, count))
-    mutual = best.minimum(best.T.tocsr()) + sparse.eye_array(count, format="csr")
+    return sparse.csr_array((weight[rank < most], both[rank < most].T), shape=(count, count))
+
+
+def jaccard(best: sparse.csr_array, pairs: np.ndarray) -> np.ndarray:
+    """(m,) weighted Jaccard index of the rows' neighbours that are each other's best, a row being its own."""
+    mutual = best.minimum(best.T.tocsr()) + sparse.eye_array(best.shape[0], format="csr")
     mutual = (sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual).tocsr()
     shared = np.concatenate([
         mutual[pairs[at : at + 100_000, 0]].minimum(mutual[pairs[at : at + 100_000, 1]]).sum(axis=1) for at in range(0, len(pairs), 100_000)

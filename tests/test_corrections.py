@@ -1,0 +1,161 @@
+"""Corrections by hand: what they do to results, that later runs respect them, and that forgetting leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_identities import passerby, recorded
+
+from pipeline.corrections import Correction, corrected
+
+
+@pytest.fixture
+def associated(tmp_path):
+    """1: door 1 and hall 3; 2: door 2; 3: hall 4."""
+    run = recorded(tmp_path / "run", [("door", 1, 1, 50), ("door", 2, 10, 60), ("hall", 1, 80, 120), ("hall", 3, 90, 130)])
+    passerby("associate", run, "-o", tmp_path / "out")
+    return run, tmp_path / "out"
+
+
+def identities(out) -> dict[str, int]:
+    return {f"{row['camera']}:{row['track']}": row["identity"] for row in pq.read_table(out / "identities.parquet").to_pylist()}
+
+
+def test_merge_and_split_are_written_everywhere_and_respected_by_the_next_run(associated):
+    run, out = associated
+    done = passerby("identities", "merge", out, "3", "2")
+    assert done.returncode == 0, done.stderr
+    assert "people: 2 in 4 tracks, 2 of them in several cameras" in done.stdout
+    wanted = {"door:1": 1, "door:2": 2, "hall:3": 1, "hall:4": 2}
+    assert identities(out) == wanted
+    assert passerby("identities", "split", out, "1", "hall:3").returncode == 0
+    wanted["hall:3"] = 3
+    assert identities(out) == wanted
+    assert {line.split(",")[1] for line in (out / "hall/tracks.global.txt").read_text().splitlines()} == {"2", "3"}
+    assert sorted(path.name for path in (out / "people").glob("*.jpg")) == ["00001.jpg", "00002.jpg", "00003.jpg"]
+    assert (out / "index.html").read_text().count('class="row"') == 3
+    for words in ([], ["--online"]):
+        assert passerby("associate", run, "-o", out, *words).returncode == 0
+        again = identities(out)
+        assert again["door:2"] == again["hall:4"]
+        assert len({again["door:1"], again["hall:3"], again["door:2"]}) == 3
+
+
+def test_forget_leaves_neither_embedding_nor_picture(associated):
+    run, out = associated
+    before = pq.read_table(run / "tracklets.parquet")
+    done = passerby("identities", "forget", out, "1")
+    assert done.returncode == 0, done.stderr
+    assert set(identities(out)) == {"door:2", "hall:4"}
+    table = pq.read_table(run / "tracklets.parquet")
+    assert table.schema.equals(before.schema, check_metadata=True)
+    for row in table.to_pylist():
+        gone = (row["camera"], row["track"]) in {("door", 1), ("hall", 3)}
+        assert (row["embedding"] is None) is gone
+        assert (row["looks"] == []) is gone
+        assert (run / "people" / f"{row['camera']}-{row['track']:05d}.jpg").exists() is not gone
+    assert sorted(path.name for path in (out / "people").glob("*.jpg")) == ["00002.jpg", "00003.jpg"]
+    assert passerby("associate", run, "-o", out).returncode == 0
+    assert set(identities(out)) == {"door:2", "hall:4"}  # the log is respected
+    truth = [word for camera in ("door", "hall") for word in ("--gt", f"{camera}={run / camera / 'gt.txt'}")]
+    done = passerby("eval-identities", run, *truth, "--identities", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pairs"]["recall"] == 0
+
+
+def test_a_run_keeps_its_page(associated):
+    """Corrections in a run's own folder write the run's page anew, cameras and all."""
+    run, _ = associated
+    passerby("associate", run, "-o", run)
+    cameras = {
+        name: {"duration": 13.0, "rate": 10.0, "width": 64, "height": 48, "processed": 130, "failed": 0, "skipped": 0, "error": None, "warnings": []}
+        for name in ("door", "hall")
+    }  # fmt: skip
+    record = {
+        "passerby": "0", "began": "", "models": {"detector": None, "reid": None}, "not_opened": {}, "exit_code": 0, "people": None,
+        "cameras": cameras, "timing": {"wall_seconds": 1.0, "frames_per_second": 1.0}, "config": {"output": {"video": False}},
+    }  # fmt: skip
+    (run / "run.json").write_text(json.dumps(record))
+    assert passerby("identities", "merge", run, "1", "2").returncode == 0
+    page = (run / "index.html").read_text()
+    assert "door" in page
+    assert page.count('class="person"') == 4
+    assert json.loads((run / "run.json").read_text())["people"]["identities"] == 2
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=8), st.data())
+def test_the_last_word_holds(ids, data):
+    keys = [("a", track) for track in range(len(ids))]
+    subset = st.lists(st.sampled_from(keys), min_size=1, unique=True)
+    log = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(["merge", "split"]))
+        mine = data.draw(subset)
+        others = [key for key in keys if key not in mine] if kind == "split" else []
+        log.append(Correction(kind=kind, at="2026-01-01T00:00:00Z", tracklets=mine, others=others))
+    found, kept = corrected(np.array(ids), keys, log)
+    assert kept.all()
+    last = log[-1]
+    said = {int(found[key[1]]) for key in last.tracklets}
+    if last.kind == "merge":
+        assert len(said) == 1
+    else:
+        assert not said & {int(found[key[1]]) for key in last.others}
+    again, _ = corrected(found, keys, log[-1:])
+    assert [[a == b for a in again] for b in again] == [[a == b for a in found] for b in found]  # saying it twice is no harm
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["merge", "{out}", "1", "9"], "there is no identity 9 (there are 3"),
+        (["merge", "{out}", "1"], "two identities or more"),
+        (["split", "{out}", "1", "door:2"], "door:2 is no tracklet of identity 1; it has door:1, hall:3"),
+        (["split", "{out}", "2", "door:2"], "has no other tracklets"),
+        (["split", "{out}", "1", "hall"], "write CAMERA:TRACK"),
+        (["forget", "{tmp}", "1"], "no identities.parquet there"),
+    ],
+)
+def test_mistakes_change_nothing(associated, tmp_path, words, says):
+    _, out = associated
+    done = passerby("identities", *(word.format(out=out, tmp=tmp_path) for word in words))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (out / "corrections.jsonl").exists()
+
+
+def test_a_broken_log_is_named(associated):
+    run, out = associated
+    (out / "corrections.jsonl").write_text('{"kind": "merge"}\n')
+    done = passerby("associate", run, "-o", out)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "corrections.jsonl:1: at: Field required" in done.stderr
+
+
+def test_the_best_crop_is_the_one_shown(tmp_path):
+    from pipeline.sheets import CROP_HEIGHT, crop_of, write_sheet
+    from pipeline.tracklets import Tracklet
+
+    shades = [40, 90, 140, 190, 60, 80, 220]  # the last stands in the second row
+    crops = tuple(cv2.imencode(".png", np.full((CROP_HEIGHT, 50, 3), shade, np.uint8))[1].tobytes() for shade in shades)
+    times = np.arange(7.0)
+    one = Tracklet(
+        "a", 1, np.arange(1, 8), times, np.tile(np.array([[0, 0, 5, 9]], np.float32), (7, 1)), np.ones(7, np.float32), None, 0, 0.0,
+        crops, tuple(times), 6, np.zeros(0), np.zeros((0, 0), np.float32),
+    )  # fmt: skip
+    sheet = write_sheet(tmp_path, one)
+    import base64
+
+    for at, shade in ((0, 40), (6, 220)):
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(crop_of(sheet, at)), np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape[0] == CROP_HEIGHT
+        assert abs(float(picture[64, picture.shape[1] // 2].mean()) - shade) < 6
+    assert crop_of(sheet, 12) is None
+    assert crop_of(tmp_path / "none.jpg") is None
