@@ -1,16 +1,20 @@
 """Linking real people over six real cameras: Market-1501's test identities as tracklets, distractors kept.
 
-python benchmarks/market_linking.py --data FOLDER [--reid NAME] [--set association.visits=30] [--plot FILE]
+python benchmarks/market_linking.py --data FOLDER [--reid NAME] [--set association.visits=30] [--embeddings FILE]
 
 A tracklet is an identity in a camera and a sequence, its frames at most four seconds apart; its time is that of the file name
 (25 per second, sequences one after another); a distractor (id 0) is a tracklet of its own. What is compared was set on 75
-training identities that the model never saw: the thresholds of the two baselines here, the settings of ``associate`` once.
+training identities that the model never saw, with the rest of the training split as other people around them: the thresholds of the
+two baselines here, the settings of ``associate`` and ``Linker`` once.
+
+``--embeddings``: an .npz with ``names`` (n,) of pictures and ``rows`` (n, d) of another model: the baselines with it, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,23 +25,24 @@ from pipeline.identity_evaluation import PairScores, pair_scores
 from reid import Embedder
 from reid.data import MARKET_NAME, Split, held_out, market1501
 from reid.evaluate import embed_split
-from tracker import AssociationSettings, Tracklets, associate
+from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
 from tracker.clustering import average_linkage
 from tracker.evidence import neighbours
 
 RATE, SEQUENCE, LONGEST = 25.0, 7000.0, 100  # frames a second, seconds a sequence takes at most, frames within a tracklet
 
 
-def kept_back(data: Path, embedder: Embedder) -> Split:
+Method = Callable[[Tracklets, float], np.ndarray]
+
+
+def kept_back(train: Split, embedder: Embedder) -> np.ndarray:
     """The training identities that the model's recipe kept back."""
-    every = market1501(data, "bounding_box_train")
     seed, number = int(str(embedder.facts.recipe.get("seed", 0))), int(str(embedder.facts.recipe.get("held_out_ids", 75)))
-    return every.take(held_out(every, number, seed))
+    return np.unique(train.ids[held_out(train, number, seed)])
 
 
-def tracklets(split: Split, embedder: Embedder) -> tuple[Tracklets, np.ndarray]:
-    """Tracklets of a split and their true identities, negative for distractors."""
-    embeddings = embed_split(embedder, split)
+def tracklets(split: Split, embeddings: np.ndarray) -> tuple[Tracklets, np.ndarray]:
+    """Tracklets of a split with (n, d) embeddings of its pictures, and their true identities, negative for distractors."""
     parts = [match for path in split.paths if (match := MARKET_NAME.match(path.name))]
     sequence, frame = np.array([int(m[3]) for m in parts]), np.array([int(m[4]) for m in parts])
     order = np.lexsort((frame, sequence, split.cameras, split.ids))
@@ -77,40 +82,90 @@ def linkage(rows: Tracklets, limit: float) -> np.ndarray:
     return average_linkage(len(rows), pairs, similarity - (1 - limit), missing=-0.2)
 
 
-def chosen(method, rows: Tracklets, truth: np.ndarray) -> float:
+def scores(found: np.ndarray, truth: np.ndarray, asked: np.ndarray | None = None) -> PairScores:
+    """Pair scores; with ``asked`` (n,) bool of the pairs that have one of those rows, since the model knows the others too well."""
+    if asked is None:
+        return pair_scores(found, truth)
+
+    def pairs(*labels: np.ndarray) -> float:
+        index = np.unique(np.stack(labels, 1), axis=0, return_inverse=True)[1].ravel()
+        every, other = np.bincount(index), np.bincount(index, ~asked)
+        return float((every * (every - 1) - other * (other - 1)).sum() / 2)
+
+    said, are, right = pairs(found), pairs(truth), pairs(found, truth)
+    precision, recall = right / said if said else 1.0, right / are
+    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0)
+
+
+def chosen(method: Method, rows: Tracklets, truth: np.ndarray, asked: np.ndarray) -> float:
     limits = np.arange(0.02, 0.6, 0.02)
-    return float(limits[int(np.argmax([pair_scores(method(rows, limit), truth).f1 for limit in limits]))])
+    return float(limits[int(np.argmax([scores(method(rows, limit), truth, asked).f1 for limit in limits]))])
+
+
+def online(rows: Tracklets, site: Site, settings: LinkerSettings, association: AssociationSettings, counts: np.ndarray) -> np.ndarray:
+    """Identities as the linker leaves them when each tracklet is told at its end."""
+    order, events = np.argsort(rows.end, kind="stable").tolist(), list[Event]()
+    linker = Linker(site, settings, association)
+    for at in order:
+        events += linker.advance(float(rows.end[at]))
+        one = TrackletUpdate(
+            str(rows.cameras[at]), int(rows.tracks[at]), float(rows.start[at]), float(rows.end[at]), rows.embeddings[at], float(counts[at])
+        )
+        linker.add([one])
+    ids = apply_events({}, events + linker.finish())
+    return np.array([ids[str(camera), int(track)] for camera, track in zip(rows.cameras, rows.tracks, strict=True)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reid", default=None)
+    parser.add_argument("--embeddings", type=Path)
+    parser.add_argument("--tuning", action="store_true", help="Stop after the figures on the tuning identities.")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     embedder = Embedder(args.reid)
-    tuning, tuning_truth = tracklets(kept_back(args.data, embedder), embedder)
-    rows, truth = tracklets(market1501(args.data, "bounding_box_test"), embedder)
-    print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
-
-    def tell(name: str, scores: PairScores, took: float) -> None:
-        print(f"{name:46s} precision {scores.precision:.3f}  recall {scores.recall:.3f}  F1 {scores.f1:.3f}  {took:.1f} s", flush=True)
-
-    for name, method in (("nearest-neighbour threshold", connected), ("average linkage, appearance alone", linkage)):
-        limit = chosen(method, tuning, tuning_truth)
-        began = time.perf_counter()
-        tell(f"{name} ({limit:.2f})", pair_scores(method(rows, limit), truth), time.perf_counter() - began)
+    train, test = market1501(args.data, "bounding_box_train"), market1501(args.data, "bounding_box_test")
+    unseen = kept_back(train, embedder)
     calibration = embedder.facts.for_tracklets
-    settings: AssociationSettings = replace(load_config(sets=args.set).association, slope=calibration.slope, offset=calibration.offset)
+    config = load_config(sets=args.set)
+    settings: AssociationSettings = replace(config.association, slope=calibration.slope, offset=calibration.offset)
+
+    def tell(name: str, found: PairScores, took: float) -> None:
+        print(f"{name:46s} precision {found.precision:.3f}  recall {found.recall:.3f}  F1 {found.f1:.3f}  {took:.1f} s", flush=True)
+
+    def baselines(name: str, tuned: tuple[Tracklets, np.ndarray], rows: Tracklets, truth: np.ndarray) -> None:
+        asked = np.isin(tuned[1], unseen)
+        for what, method in (("nearest-neighbour threshold", connected), ("average linkage, looks alone", linkage)):
+            limit = chosen(method, *tuned, asked)
+            began = time.perf_counter()
+            tell(f"{what}{name} ({limit:.2f})", scores(method(rows, limit), truth), time.perf_counter() - began)
+
+    tuning = tracklets(train, embed_split(embedder, train))
+    asked = np.isin(tuning[1], unseen)
+    counts = np.full(len(asked), 2.0)
+    tell("associate, on the tuning identities", scores(associate(tuning[0], settings=settings).ids, tuning[1], asked), 0.0)
+    tell("on-line, on the tuning identities", scores(online(tuning[0], Site(), config.linker, settings, counts), tuning[1], asked), 0.0)
+    if args.tuning:
+        return
+    rows, truth = tracklets(test, embed_split(embedder, test))
+    print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
+    baselines("", tuning, rows, truth)
+    if args.embeddings:
+        given = np.load(args.embeddings)
+        place = {name: row for row, name in enumerate(given["names"].tolist())}
+        of = [given["rows"][[place[path.name] for path in split.paths]] for split in (train, test)]
+        baselines(f", {args.embeddings.stem}", tracklets(train, of[0]), *tracklets(test, of[1]))
     for name, changes in (
         ("associate", {}),
         ("  without time", {"time_weight": 0.0}),
-        ("  without shared neighbours", {"shared": 0.0}),
+        ("  without neighbours in common", {"shared": 0.0}),
     ):
         began = time.perf_counter()
         found = associate(rows, settings=replace(settings, **changes))
-        tell(name, pair_scores(found.ids, truth), time.perf_counter() - began)
-    tell("associate, on the identities it was set on", pair_scores(associate(tuning, settings=settings).ids, tuning_truth), 0.0)
+        tell(name, scores(found.ids, truth), time.perf_counter() - began)
+    began = time.perf_counter()
+    tell("on-line", scores(online(rows, Site(), config.linker, settings, np.full(len(rows), 2.0)), truth), time.perf_counter() - began)
 
 
 if __name__ == "__main__":

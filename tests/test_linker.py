@@ -107,6 +107,17 @@ def test_a_wrong_first_look_is_taken_back():
     assert apply_events({}, events + later)["b", 1] == 2
 
 
+def test_who_turns_up_again_in_the_same_picture_was_somebody_else():
+    # track 1 is not seen for a while, track 2 is taken for the same person; then track 1 goes on beside it
+    linker = Linker(settings=LinkerSettings(lateness=0))
+    linker.add([update("a", 1, 0, 3, A), update("a", 2, 5, 8, A)])
+    events = linker.advance(9)
+    assert set(apply_events({}, events).values()) == {1}
+    linker.add([update("a", 1, 0, 12, A, weight=6), update("a", 2, 5, 12, A, weight=6)])
+    later = linker.advance(13)
+    assert [(event.kind, event.track, event.identity, event.other) for event in later] == [("split", 2, 2, 1)]
+
+
 def test_two_identities_become_one_when_their_looks_meet():
     between = [0.75, 0.65, 0, 0.1]
     linker = Linker(settings=LinkerSettings(lateness=0))

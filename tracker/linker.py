@@ -164,6 +164,7 @@ class Linker:
                 asked.append(live.look)
             if ended:
                 over.append(key)
+        asked += self._contradicted(asked)
         events: list[Event] = []
         paths = {live.look: live.update for live in self._live.values() if live.look >= 0 and live.update.path is not None}
         self._graph.compare(np.array(asked, np.int64), time, paths)
@@ -194,6 +195,18 @@ class Linker:
             if live.look >= 0:
                 self._graph.write(update, live.look, live.sighting)
 
+    def _contradicted(self, asked: list[int]) -> list[int]:
+        """Looks of living tracklets that have grown until they cannot be one person's with another of the same identity."""
+        alive: dict[int, list[int]] = {}
+        for _, live in sorted(self._live.items()):
+            if live.look >= 0 and self._graph.looks["person"][live.look] > 0:
+                alive.setdefault(int(self._graph.looks["person"][live.look]), []).append(live.look)
+        return [
+            look
+            for looks in alive.values() if len(looks) > 1
+            for look, wrong in zip(looks, np.any(self._graph.conflicts(looks), 1), strict=True) if wrong and look not in asked
+        ]  # fmt: skip
+
     # decisions
 
     def _regions(self, asked: list[int]) -> list[list[int]]:
@@ -223,6 +236,9 @@ class Linker:
         conflict = self._graph.conflicts(region)
         person = self._graph.looks["person"][region]
         before = np.where(person > 0, person, -1 - np.arange(len(region)))
+        a, b = np.nonzero(conflict & (before[:, None] == before))
+        later = np.where(self._graph.looks["start"][region][a] >= self._graph.looks["start"][region][b], a, b)
+        before[later] = -1 - later  # who came later was taken for a person who turns out to be elsewhere
         labels = revise(
             np.unique(before, return_inverse=True)[1], pairs, weights, self.association.missing,
             lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.margin,
