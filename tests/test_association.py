@@ -88,6 +88,8 @@ def test_shared_neighbours_by_hand():
     alone = evidence.shared_neighbours(pairs, odds, count=4, most=2)  # of 2's three neighbours the first two count
     assert alone[3] == 0
     assert len(evidence.shared_neighbours(pairs[:0], odds[:0], 4, 3)) == 0
+    best = evidence.best_neighbours(pairs, odds, 4, 3)
+    np.testing.assert_allclose(evidence.jaccard_dense(best.toarray(), pairs), common)
 
 
 def test_a_link_knows_the_way():

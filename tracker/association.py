@@ -87,7 +87,7 @@ def associate(tracklets: Tracklets, site: Site | None = None, settings: Associat
 
 
 def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tuple[np.ndarray, np.ndarray]:
-    """(m, 2) neighbouring pairs that may be one person and their (m,) log odds."""
+    """(m, 2) neighbouring pairs that may be one person and their (m,) log odds, over ``missing``."""
     pairs = evidence.neighbours(rows.embeddings, settings.neighbours)
     gap = evidence.gaps(rows, pairs)
     close = np.flatnonzero(gap <= max((link.least for link in site.links), default=0.0))
@@ -106,7 +106,9 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
     odds -= np.log(max(len(rows) / settings.visits, 1.0))
     common = evidence.shared_neighbours(pairs, odds, len(rows), settings.shared_neighbours)
-    return pairs, odds + settings.shared * (common - 0.1)
+    odds += settings.shared * (common - 0.1)
+    told = odds > settings.missing  # the others weigh as much as pairs that are no neighbours: a large graph stays sparse
+    return pairs[told], odds[told]
 
 
 def _confidence(

@@ -222,6 +222,17 @@ def jaccard(best: sparse.csr_array, pairs: np.ndarray) -> np.ndarray:
     return shared / (2 - shared)
 
 
+def jaccard_dense(best: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """As ``jaccard``, of a small graph: ``best`` (n, n)."""
+    mutual = np.minimum(best, best.T) + np.eye(len(best))
+    mutual /= mutual.sum(1, keepdims=True)
+    step = max(1, 4_000_000 // len(best))
+    shared = np.concatenate([
+        np.minimum(mutual[pairs[at : at + step, 0]], mutual[pairs[at : at + step, 1]]).sum(1) for at in range(0, len(pairs), step)
+    ])  # fmt: skip
+    return shared / (2 - shared)
+
+
 def forbidden(tracklets: Tracklets, a: np.ndarray, b: np.ndarray, site: Site) -> np.ndarray:
     """(len(a), len(b)) pairs that cannot be one person: in one place at a time, and no faster than the way takes."""
     gap = np.maximum(tracklets.start[a][:, None], tracklets.start[b]) - np.minimum(tracklets.end[a][:, None], tracklets.end[b])

@@ -285,7 +285,6 @@ class Linker:
                 rows = np.flatnonzero(before == number)
                 odds, reasons = self._why(rows, np.flatnonzero((after == after[rows[0]]) & (before != number)), region, pairs, weights)
                 events.append(Event("merged", time, min(into), None, None, number, odds, reasons))
-        looks = self._graph.sightings["look"]
         for at in moved.tolist():
             old, new = int(before[at]), int(after[at])
             if old > 0 and len(whole.get(old, ())) == 1:
@@ -293,7 +292,7 @@ class Linker:
             odds, reasons = self._why(
                 np.array([at]), np.flatnonzero((after == new) & (np.arange(len(after)) != at)), region, pairs, weights
             )
-            for sighting in np.flatnonzero(self._graph.sightings.used & (looks == region[at])).tolist():
+            for sighting in sorted(self._graph.seen[region[at]]):
                 camera, track = self._graph.keys[sighting]
                 events.append(Event("split" if old > 0 else "assigned", time, new, camera, track, old if old > 0 else None, odds, reasons))
 
@@ -314,7 +313,7 @@ class Linker:
         one, other = (region[at] for at in pairs[best].tolist())
         tie = self._graph.ties[one][other]
         to = other if pairs[best, 1] in others else one
-        camera, track = self._graph.keys[int(np.flatnonzero(self._graph.sightings.used & (self._graph.sightings["look"] == to))[-1])]
+        camera, track = self._graph.keys[max(self._graph.seen[to])]
         parts = {"appearance": round(tie.appearance, 3), "time": round(tie.time, 3), "place": round(tie.place, 3)}
         return round(float(mean), 3), {"camera": camera, "track": track, **parts}
 
@@ -337,7 +336,7 @@ class Linker:
         looks = self._graph.looks
         held = {one.look for one in self._live.values()}
         mine = np.array(sorted(self._people[int(looks["person"][live.look])] - held))
-        mine = mine[(looks["camera"][mine] == looks["camera"][live.look]) & looks["unit"][mine].any(1)]
+        mine = mine[(looks["camera"][mine] == looks["camera"][live.look]) & looks["known"][mine]]
         if len(mine) <= self.settings.exemplars:
             return
         alike = looks["unit"][mine] @ looks["unit"][mine].T
@@ -365,8 +364,8 @@ class Linker:
                 old[list(self._people[number])] = True
         gone = np.flatnonzero(seen.used & ((seen["end"] < time - self.settings.retention) | old[seen["look"]]))
         for sighting in gone.tolist():
-            self._settled.pop(self._graph.keys.pop(sighting), None)
-            seen.drop(sighting)
+            self._settled.pop(self._graph.keys[sighting], None)
+            self._graph.drop_sighting(sighting)
         for row in np.flatnonzero(old).tolist():
             self._leave(row)
             self._graph.drop(row)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from tracker import evidence
 from tracker.association import AssociationSettings
@@ -32,7 +31,8 @@ class Tie:
 class LookGraph:
     """Looks of tracklets, or of several settled ones of a person in a camera, and the ties between neighbours.
 
-    ``looks`` and ``sightings`` are tables; ``keys``: sighting -> its tracklet; ``ties``: look -> neighbouring look -> evidence.
+    ``looks`` and ``sightings`` are tables; ``keys``: sighting -> its tracklet; ``seen``: look -> its
+    sightings; ``ties``: look -> neighbouring look -> evidence.
     ``retention``: seconds that people are remembered, the most that the evidence of time counts with.
     """
 
@@ -40,6 +40,7 @@ class LookGraph:
         self.site, self.settings, self.retention = site, settings, retention
         self.looks, self.sightings = looks_table(0), sightings_table()
         self.keys: dict[int, Key] = {}
+        self.seen: dict[int, set[int]] = {}
         self.ties: dict[int, dict[int, Tie]] = {}
         self._best: dict[int, list[int]] = {}  # look -> its likeliest neighbours, as far as they were asked for
         self._cameras: dict[str, int] = {}
@@ -57,6 +58,7 @@ class LookGraph:
         if look < 0:
             look = self.looks.add(person=0, **seen)
             sighting = self.sightings.add(look=look, **seen)
+            self.seen[look] = {sighting}
             self.keys[sighting] = update.key
             if update.embedding is not None:
                 self._background.add(camera, update.embedding)
@@ -64,7 +66,7 @@ class LookGraph:
             self.looks.put(look, **seen)
             self.sightings.put(sighting, **seen)
         if update.embedding is not None:
-            self.looks.put(look, unit=update.embedding, sum=update.embedding * update.weight)
+            self.looks.put(look, known=True, unit=update.embedding, sum=update.embedding * update.weight)
         return look, sighting
 
     @property
@@ -80,24 +82,22 @@ class LookGraph:
         for row in rows.tolist():
             self._untie(row)
         looks, shift = self.looks, self._background.shift(len(self._cameras))
-        rows = rows[looks["unit"][rows].any(1)]
-        known = np.flatnonzero(looks.used & looks["unit"].any(1))
-        if not len(rows) or len(known) < 2:
+        rows = rows[looks["known"][rows]]
+        count = int(looks["known"].sum())
+        if not len(rows) or count < 2:
             return
-        distance = 1.0 - (looks["unit"][rows] @ looks["unit"][known].T).astype(np.float64)
-        distance += shift[np.ix_(looks["camera"][rows], looks["camera"][known])]
-        gap = np.maximum(looks["start"][rows][:, None], looks["start"][known]) - np.minimum(
-            looks["end"][rows][:, None], looks["end"][known]
-        )
-        never = gap < self._least()[np.ix_(looks["camera"][rows], looks["camera"][known])]
-        never |= rows[:, None] == known
-        distance[never] = np.inf
-        most = min(self.settings.neighbours, len(known)) - 1
-        near = np.argpartition(distance, most, axis=1)[:, : most + 1]
-        at = np.repeat(np.arange(len(rows)), most + 1), near.ravel()
+        distance = 1.0 - looks["unit"][rows] @ looks["unit"].T
+        distance += shift[looks["camera"][rows]][:, looks["camera"]].astype(np.float32)  # free rows take the last camera's: masked below
+        gap = np.maximum(looks["start"][rows][:, None], looks["start"]) - np.minimum(looks["end"][rows][:, None], looks["end"])
+        distance[gap < self._least()[looks["camera"][rows]][:, looks["camera"]]] = np.inf
+        distance[:, ~looks["known"]] = np.inf
+        distance[np.arange(len(rows)), rows] = np.inf
+        most = min(self.settings.neighbours, count - 1)
+        near = np.argpartition(distance, most - 1, axis=1)[:, :most]
+        at = np.repeat(np.arange(len(rows)), most), near.ravel()
         at = tuple(part[np.isfinite(distance[at])] for part in at)  # type: ignore[assignment]
-        both = np.unique(np.sort(np.stack([rows[at[0]], known[at[1]]], 1), axis=1), axis=0)
-        far = dict(zip(zip(rows[at[0]].tolist(), known[at[1]].tolist(), strict=True), distance[at].tolist(), strict=True))
+        both = np.unique(np.sort(np.stack([rows[at[0]], at[1]], 1), axis=1), axis=0)
+        far = dict(zip(zip(rows[at[0]].tolist(), at[1].tolist(), strict=True), distance[at].tolist(), strict=True))
         local, index = np.unique(both, return_inverse=True)
         pairs = index.reshape(-1, 2)
         tracklets = self._tracklets(local, paths)
@@ -158,19 +158,18 @@ class LookGraph:
             (at, around[other], self.ties[row][other].total - prior)
             for row, at in around.items() for other in self._likeliest(row) if other in around
         ]  # fmt: skip
-        first, second, total = (np.array(part) for part in zip(*cells, strict=True))
-        best = sparse.csr_array((1 / (1 + np.exp(-np.clip(total, -30, 30))), (first, second)), shape=(len(around), len(around)))
-        common = evidence.jaccard(best, np.array(pairs))
+        first, second, total = zip(*cells, strict=True)
+        best = np.zeros((len(around), len(around)))
+        best[first, second] = 1 / (1 + np.exp(-np.clip(total, -30, 30)))
+        common = evidence.jaccard_dense(best, np.array(pairs))
         return np.array(pairs), odds + self.settings.shared * (common - 0.1)
 
     def conflicts(self, region: list[int]) -> np.ndarray:
         """(r, r) bool: looks that cannot be one person's."""
-        place = np.full(len(self.looks.used), -1)
-        place[region] = np.arange(len(region))
+        own = [(at, sighting) for at, look in enumerate(region) for sighting in sorted(self.seen[look])]
+        at, rows = np.array(own, np.int64).reshape(-1, 2).T
         seen = self.sightings
-        rows = np.flatnonzero(seen.used)
-        rows = rows[place[seen["look"][rows]] >= 0]
-        start, end, camera, at = seen["start"][rows], seen["end"][rows], seen["camera"][rows], place[seen["look"][rows]]
+        start, end, camera = seen["start"][rows], seen["end"][rows], seen["camera"][rows]
         gap = np.maximum(start[:, None], start) - np.minimum(end[:, None], end)
         a, b = np.nonzero(gap < self._least()[np.ix_(camera, camera)])
         out = np.zeros((len(region), len(region)), bool)
@@ -185,12 +184,22 @@ class LookGraph:
         latest = kept if looks["end"][kept] >= looks["end"][gone] else gone
         unit = total / max(float(np.linalg.norm(total)), 1e-9)
         looks.put(kept, sum=total, unit=unit, start=looks["start"][latest], end=looks["end"][latest])
-        self.sightings["look"][self.sightings.used & (self.sightings["look"] == gone)] = kept
+        moved = self.seen.pop(gone)
+        self.sightings["look"][sorted(moved)] = kept
+        self.seen[kept] |= moved
         self.drop(gone)
 
     def drop(self, look: int) -> None:
+        """Forget a look and its sightings."""
+        for sighting in self.seen.pop(look, ()):
+            self.drop_sighting(sighting)
         self._untie(look)
         self.looks.drop(look)
+
+    def drop_sighting(self, sighting: int) -> None:
+        del self.keys[sighting]
+        self.seen.get(int(self.sightings["look"][sighting]), set()).discard(sighting)
+        self.sightings.drop(sighting)
 
     def _untie(self, look: int) -> None:
         for other in self.ties.pop(look, {}):
