@@ -101,6 +101,14 @@ def test_a_link_knows_the_way():
     assert evidence.forbidden(rows, np.array([0]), np.array([1, 2, 3]), site).tolist() == [[False, False, True]]  # 3 s: too soon
 
 
+def test_a_link_whose_time_is_not_known_says_that_views_do_not_overlap():
+    site = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 4}]})
+    rows = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 8, 10, A), ("b", 3, 4, A)])
+    pairs = np.array([[0, 1]])
+    assert evidence.time(rows, pairs, site, 20.0) == evidence.time(rows, pairs, Site(), 20.0)
+    assert evidence.forbidden(rows, np.array([0]), np.array([1, 2, 3]), site).tolist() == [[False, True, True]]
+
+
 def test_ground_says_who_stands_in_the_same_place():
     plane = {"ground": [[0.01, 0, 0], [0, 0.01, 0], [0, 0, 1]]}
     site = Site.model_validate({"cameras": {"a": plane, "b": plane}})
@@ -129,6 +137,7 @@ def test_homography_from_points_is_the_one_given():
         ({"links": [{"start": "a", "end": "b", "least": 9, "typical": 5, "most": 20}]}, "least <= typical <= most"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0]] * 3}}}, "at least four"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 3]]}}}, "one line"),
+        ({"links": [{"start": "a", "end": "b", "typical": 5}]}, "give both typical and most"),
         ({"overlap": []}, "overlap"),
     ],
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from pipeline.config import load_config
+from pipeline.site import load_site
+from tracker import Site
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,3 +32,8 @@ def test_every_setting_stands_in_the_document_with_its_default():
 def test_no_figure_names_a_place_that_users_have_not():
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         assert "../shared" not in path.read_text(), path
+
+
+def test_the_site_schema_is_the_models():
+    assert json.loads((ROOT / "configs/site.schema.json").read_text()) == Site.model_json_schema()
+    assert load_site(ROOT / "configs/site.example.yaml").link("yard", "door").typical is None

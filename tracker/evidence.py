@@ -125,7 +125,12 @@ def revisit(gap: np.ndarray, span: float, scale: float) -> np.ndarray:
 
 
 def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1) -> np.ndarray:
-    """As ``revisit``, where a link says how long the way takes: triangular around its typical time; ``stray`` took another way."""
+    """As ``revisit``, where a link says how long the way takes: triangular around its typical time; ``stray`` took another way.
+
+    A link without times says no more than ``revisit``.
+    """
+    if link.typical is None or link.most is None:
+        return revisit(gap, span, scale)
     rise = np.where(
         gap < link.typical,
         (gap - link.least) / max(link.typical - link.least, 1e-9),

@@ -52,20 +52,25 @@ def _equations(points: tuple[tuple[float, float, float, float], ...]) -> np.ndar
 
 
 class Link(BaseModel):
-    """``start`` leads to ``end``: people come out of the one and into the other after ``least`` to ``most`` seconds."""
+    """``start`` leads to ``end``: people come out of the one and into the other after ``least`` to ``most`` seconds.
+
+    Without ``typical`` and ``most`` it is not known how long the way takes, only that it takes ``least``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     start: str
     end: str
     least: float = Field(default=0.0, ge=0)
-    typical: float = Field(gt=0)
-    most: float = Field(gt=0)
+    typical: float | None = Field(default=None, gt=0)
+    most: float | None = Field(default=None, gt=0)
     both_ways: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.least <= self.typical <= self.most or self.least == self.most:
+        if (self.typical is None) != (self.most is None):
+            raise ValueError("give both typical and most, or neither where the time is not known")
+        if self.typical is not None and self.most is not None and not (self.least <= self.typical <= self.most and self.least < self.most):
             raise ValueError(f"least <= typical <= most must hold, not {self.least}, {self.typical}, {self.most}")
         return self
 
