@@ -1,20 +1,15 @@
-"""Measure a detector on pictures with known boxes: ``python -m detectors.evaluate person-s DATA``.
-
-``DATA`` is a folder in YOLO format (``images/``, ``labels/``), or a video or MOTChallenge sequence folder with ``gt/gt.txt`` beside it.
-"""
+"""Measure a detector on pictures with known boxes: a folder in YOLO format, or a video with MOTChallenge ground truth."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from detectors.load import Detector, DetectorSettings, load_detector
+from detectors.load import Detector
 
 HEIGHTS = {"under_32": (0, 32), "32_to_96": (32, 96), "over_96": (96, np.inf)}
 Sample = tuple[np.ndarray, np.ndarray]
@@ -123,17 +118,3 @@ def sequence(video: Path, truth: Path, every: int) -> Iterator[Sample]:
         if (frame - 1) % every == 0:
             here = rows[rows[:, 0] == frame]
             yield picture, np.concatenate([here[:, 2:4], here[:, 2:4] + here[:, 4:6]], 1)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("detector")
-    parser.add_argument("data", type=Path, help="a folder in YOLO format, or a video")
-    parser.add_argument("--gt", type=Path, help="MOTChallenge ground truth of the video")
-    parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--size", type=int)
-    parser.add_argument("--kinds", nargs="+", default=[""], help="beginnings of picture names")
-    args = parser.parse_args()
-    opened = load_detector(args.detector, DetectorSettings(confidence=0.01, size=args.size))
-    measured = evaluate(opened, sequence(args.data, args.gt, args.every) if args.gt else yolo_folder(args.data, tuple(args.kinds)))
-    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(measured).items()}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 from pathlib import Path
@@ -72,15 +71,3 @@ def export(checkpoint: Path, out: Path, size: int, held_out: Path, kinds: tuple[
         worst = verify(draft, model, size)
         out.write_bytes(draft.read_bytes())
     return worst, found
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=704)
-    parser.add_argument("--held-out", type=Path, required=True, help="pictures not trained on, in YOLO format")
-    parser.add_argument("--kinds", nargs="+", default=["cctv", "gate", "room", "street"])
-    parser.add_argument("--data", default="person-boxes (five sets under CC BY 4.0); backbone: ImageNet")
-    args = parser.parse_args()
-    print(export(args.checkpoint, args.out, args.size, args.held_out, tuple(args.kinds), args.data))

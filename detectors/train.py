@@ -6,7 +6,6 @@ CVPR 2018) as the backbone. Needs the extra ``[train]``.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import math
 from collections import Counter
@@ -136,17 +135,3 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     if last is None:
         raise ValueError("the recipe has no stages")
     return last
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
-    chosen = yaml.safe_load(args.recipe.read_text())
-    if args.threads:
-        chosen["threads"] = args.threads
-    train(Recipe(**chosen), args.data, args.out, args.resume)

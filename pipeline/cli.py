@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.model_cli import detector_app, reid_app
+
 BEGAN = time.perf_counter()
 EXIT_CODES = """Exit codes: 0 all good; 1 finished, but a source failed; 2 usage or configuration; 3 no source could be opened; 4 model invalid; 5 output could not be written; 130/143 ended by a signal, outputs complete so far."""
 
@@ -159,6 +161,9 @@ def associate(
     counts = associate_runs(runs, out, load_site(site), settings, online)
     print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
 
+
+app.add_typer(reid_app, name="reid")
+app.add_typer(detector_app, name="detector")
 
 identities_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES,

@@ -43,6 +43,11 @@ def market1501(root: Path, split: str) -> Split:
     return Split(tuple(r[0] for r in kept), np.array([r[1] for r in kept]), np.array([r[2] for r in kept]))
 
 
+def sequences(split: Split) -> np.ndarray:
+    """(n,) the sequence that each picture's name tells; 0 where it tells none."""
+    return np.array([int(match[3]) if (match := MARKET_NAME.match(path.name)) else 0 for path in split.paths], np.int64)
+
+
 def held_out(split: Split, number: int, seed: int) -> np.ndarray:
     """(n,) bool: the rows of the ``number`` identities that a recipe of this ``seed`` keeps from its training."""
     return np.isin(split.ids, np.random.default_rng(seed).permutation(np.unique(split.ids))[:number])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +14,9 @@ from scipy.optimize import minimize
 
 from detectors.session import open_model
 from reid.bundle import KEY, BundleFacts, Calibration, open_bundle
-from reid.data import MARKET_NAME, Split, held_out, load_pictures, market1501
+from reid.data import Split, held_out, load_pictures, market1501
 from reid.model import Inference
+from reid.openset import pool
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
 
 
@@ -40,15 +40,6 @@ def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.001) -> Cali
     return Calibration(gate=float(np.quantile(far, false_rate)), slope=float(slope), offset=float(offset))
 
 
-def pool(rows: np.ndarray, split: Split) -> tuple[np.ndarray, Split]:
-    """Tracklets: the mean embedding of each identity in each camera and sequence, as unit rows, and their first pictures' split."""
-    names = np.array([int(match[3]) if (match := MARKET_NAME.match(path.name)) else 0 for path in split.paths])
-    _, first, which = np.unique(np.stack([split.ids, split.cameras, names], 1), axis=0, return_index=True, return_inverse=True)
-    sums = np.zeros((len(first), rows.shape[1]), np.float32)
-    np.add.at(sums, which.ravel(), rows)
-    return sums / np.linalg.norm(sums, axis=1, keepdims=True), split.take(first)
-
-
 def verify(path: Path, inference: torch.nn.Module, pictures: np.ndarray, least: float) -> float:
     """Least cosine between torch and onnxruntime on real crops at batch 1, 3 and 8. Raises ValueError under ``least``."""
     session = open_model(path, "cpu")
@@ -64,9 +55,23 @@ def verify(path: Path, inference: torch.nn.Module, pictures: np.ndarray, least: 
     return worst
 
 
-def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
-    """Write ``out`` (.onnx, fp32) from a checkpoint of ``reid/train.py``; nothing is written where the check fails."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that ``reid.train`` saved. Raises ValueError for a file that is not such."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the archive, the pickle or the reader raise
+        raise ValueError(f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(state, dict) or not {"average", "recipe", "ids", "epoch"} <= state.keys():
+        raise ValueError(f"{path}: not a checkpoint of passerby reid train")
+    return state
+
+
+def export(checkpoint: Path, data: Path, out: Path) -> tuple[BundleFacts, float]:
+    """Write ``out`` (.onnx, fp32) from a checkpoint of ``reid/train.py``; returns its facts and the least cosine to torch.
+
+    Raises ValueError for another checkpoint, and where onnxruntime gives other embeddings: then nothing is written.
+    """
+    state = read_checkpoint(checkpoint)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
@@ -104,14 +109,4 @@ def export(checkpoint: Path, data: Path, out: Path) -> BundleFacts:
         open_bundle(draft, "cpu")
         worst = verify(draft, inference, pictures, 0.9999)
         out.write_bytes(draft.read_bytes())
-    print(json.dumps({"bundle": out.name, "least_cosine": round(worst, 7), **calibration.model_dump(), "pooled": pooled.model_dump()}))
-    return facts
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of Market-1501")
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    args = parser.parse_args()
-    export(args.checkpoint, args.data, args.out)
+    return facts, worst

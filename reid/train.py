@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import csv
 import math
@@ -12,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from reid import losses
@@ -125,8 +123,8 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
-    with torch.no_grad():
-        grid = mpn.backbone(torch.zeros(1, 3, recipe.height, recipe.width)).shape[2:]
+    with torch.no_grad():  # in evaluation, or the batch norms would take the empty picture for data
+        grid = mpn.eval().backbone(torch.zeros(1, 3, recipe.height, recipe.width)).shape[2:]
     masks = torch.from_numpy(stripes(recipe.parts, *grid))[None]
     for epoch in range(first, recipe.epochs):
         rng = np.random.default_rng([recipe.seed, epoch])  # an epoch is the same whether resumed or not
@@ -180,17 +178,3 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
     return last
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
-    chosen = yaml.safe_load(args.recipe.read_text())
-    if args.threads:
-        chosen["threads"] = args.threads
-    train(Recipe(**chosen), args.data, args.out, args.resume)

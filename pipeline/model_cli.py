@@ -1,0 +1,196 @@
+"""The commands ``passerby reid`` and ``passerby detector``: train, measure and export the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+EPILOG = "Training and exporting need pip install 'passerby[train]'."
+reid_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, measure and export re-ID models.", epilog=EPILOG)
+detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, measure and export person detectors.", epilog=EPILOG)
+
+Recipe = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe (YAML), see configs/.")]
+Data = Annotated[Path, typer.Option(help="Folder of Market-1501.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the training: checkpoints and log.csv.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads, instead of the recipe's.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+R = TypeVar("R", bound="BaseModel")
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """A missing package, a wrong folder and a picture that cannot be read are the user's to know, in a line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        hint = str(error) if "pip install" in str(error) else f"{error.name} is missing: pip install 'passerby[train]'"
+        raise UsageError(hint) from None
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
+    """Raises UsageError naming the file and the dotted path."""
+    from pydantic import ValidationError
+
+    values = read_yaml(path, "recipe")
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a recipe is a group of keys ({', '.join(kind.model_fields)})")
+    try:
+        return kind.model_validate(values | ({"threads": threads} if threads else {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = f"; known here: {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 else ""
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from None
+
+
+def write_picture(path: Path, picture: Any) -> None:
+    import cv2
+
+    try:
+        path.write_bytes(cv2.imencode(path.suffix or ".jpg", picture)[1].tobytes())
+    except (OSError, cv2.error) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from None
+
+
+def tell(values: dict[str, Any], as_json: bool) -> None:
+    """Figures as JSON, or a line each."""
+    rounded = json.loads(json.dumps(values), parse_float=lambda text: round(float(text), 4))
+    if as_json:
+        print(json.dumps(rounded))
+        return
+    for name, value in rounded.items():
+        if isinstance(value, dict):
+            text = (
+                f"{value['value']} ({value['low']} to {value['high']})"
+                if "low" in value
+                else ", ".join(f"{k} {v}" for k, v in value.items())
+            )
+        else:
+            text = str(value)
+        print(f"{name.replace('_', ' ')}: {text}")
+
+
+@reid_app.command("train")
+def train_reid(config: Recipe, data: Data, out: Out, threads: Threads = None, resume: Resume = False) -> None:
+    """Train MPN; any end but the last epoch's can be resumed."""
+    with told_to_people():
+        from reid.train import Recipe, train
+
+        print(f"trained: {train(read_recipe(config, Recipe, threads), data, out, resume)}")
+
+
+@reid_app.command("eval")
+def evaluate_reid(
+    model: Annotated[str, typer.Argument(help="Shipped name or bundle (.onnx).")],
+    data: Data,
+    ranks: Annotated[Path | None, typer.Option(help="Picture of rank lists: queries, their ten nearest, right and wrong framed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a bundle on Market-1501: CMC, mAP, mINP, and what a tracker needs: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
+    with told_to_people():
+        import numpy as np
+
+        from reid import Embedder
+        from reid.data import market1501
+        from reid.evaluate import embed_split, retrieval
+        from reid.openset import open_set
+        from reid.rank_sheet import rank_sheet
+
+        embedder = Embedder(model)
+        query, gallery = market1501(data, "query"), market1501(data, "bounding_box_test")
+        query_rows, gallery_rows = embed_split(embedder, query), embed_split(embedder, gallery)
+        found = retrieval(query_rows, query.ids, query.cameras, gallery_rows, gallery.ids, gallery.cameras)
+        tell(asdict(found) | asdict(open_set(gallery_rows, gallery)), as_json)
+        if ranks is not None:
+            chosen = np.random.default_rng(0).permutation(len(query.ids))[:16]
+            write_picture(ranks, rank_sheet(query, query_rows, gallery, gallery_rows, chosen))
+
+
+@reid_app.command("export")
+def export_reid(
+    checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
+) -> None:
+    """Write a calibrated bundle; nothing is written where onnxruntime and torch differ."""
+    with told_to_people():
+        from reid.export import export
+
+        facts, cosine = export(checkpoint, data, out)
+    print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to torch {cosine:.7f}")
+
+
+@detector_app.command("train")
+def train_detector(
+    config: Recipe,
+    data: Annotated[Path, typer.Option(help="Folder with train/ and val/, each images/ and labels/ in YOLO format.")],
+    out: Out,
+    threads: Threads = None,
+    resume: Resume = False,
+) -> None:
+    """Train a person detector over ultralytics' trainer."""
+    with told_to_people():
+        from detectors.train import Recipe, train
+
+        print(f"trained: {train(read_recipe(config, Recipe, threads), data, out, resume)}")
+
+
+@detector_app.command("eval")
+def evaluate_detector(
+    model: Annotated[str, typer.Argument(help="Shipped name, .onnx file, or what ultralytics opens.")],
+    data: Annotated[Path, typer.Argument(help="Folder in YOLO format (images/, labels/), or with --gt a video.")],
+    gt: Annotated[Path | None, typer.Option(help="MOTChallenge ground truth of the video.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Each Nth frame of the video.")] = 10,
+    size: Annotated[int | None, typer.Option(min=32, help="Input size, longer side.")] = None,
+    kinds: Annotated[list[str] | None, typer.Option(metavar="PREFIX", help="Only pictures whose names begin so; may be repeated.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture of who is missed and what is invented at the best score.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a detector: AP50, recall by height, false boxes per picture."""
+    with told_to_people():
+        from detectors import load_detector
+        from detectors.evaluate import evaluate, sequence, yolo_folder
+        from detectors.load import DetectorSettings
+        from detectors.miss_sheet import miss_sheet
+
+        opened = load_detector(model, DetectorSettings(confidence=0.01, size=size))
+
+        def samples() -> Any:
+            return sequence(data, gt, every) if gt is not None else yolo_folder(data, tuple(kinds or [""]))
+
+        measured = evaluate(opened, samples())
+        tell(asdict(measured), as_json)
+        if sheet is not None:
+            write_picture(sheet, miss_sheet(opened, samples(), measured.best_score))
+
+
+@detector_app.command("export")
+def export_detector(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of ours: a pickle, which runs what it holds. Open no stranger's.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The model to write (.onnx).")],
+    held_out: Annotated[Path, typer.Option(help="Pictures not trained on, in YOLO format, to calibrate scores on.")],
+    size: Annotated[int, typer.Option(min=32, help="Input size that the model names as its own.")] = 704,
+    kinds: Annotated[list[str] | None, typer.Option(metavar="PREFIX", help="Only held-out pictures whose names begin so.")] = None,
+    data: Annotated[str, typer.Option(help="What it was trained on, for the file's metadata.")] = "not stated",
+) -> None:
+    """Write a calibrated ONNX model; nothing is written where onnxruntime and torch differ."""
+    with told_to_people():
+        from detectors.export import export
+
+        worst, found = export(checkpoint, out, size, held_out, tuple(kinds or [""]), data)
+    print(f"written: {out}, AP50 {found.ap50:.3f} on the held-out pictures, greatest difference to torch {worst:.5f} px")

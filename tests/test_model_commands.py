@@ -1,0 +1,190 @@
+"""passerby reid and passerby detector: a whole small training on drawn people, its resuming, measuring, and mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from detectors import Detections
+from detectors.miss_sheet import miss_sheet
+from pipeline.cli import main
+from reid import Embedder, data
+from reid.evaluate import embed_split, retrieval
+from reid.export import export
+from reid.openset import open_set
+from reid.rank_sheet import rank_sheet
+from reid.train import Recipe, train
+
+RECIPE = Recipe(
+    backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
+    epochs=2, warmup_epochs=0.1, held_out_ids=4, threads=1, frozen_stages=1, precision="bf16",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory) -> Path:
+    """Twelve drawn people by three cameras in Market-1501's layout."""
+    root, rng = tmp_path_factory.mktemp("market"), np.random.default_rng(0)
+    counts = {}
+    for split, people in (("bounding_box_train", range(1, 13)), ("bounding_box_test", range(13, 21)), ("query", range(13, 21))):
+        (root / split).mkdir()
+        counts[split] = 0
+        for who in people:
+            shirt, trousers = np.random.default_rng(who).integers(0, 256, (2, 3)).tolist()
+            for camera in (1, 2, 3):
+                for shot in range(1 if split == "query" else 2):
+                    picture = np.full((128, 64, 3), 100 + 20 * camera, np.uint8)
+                    cv2.rectangle(picture, (18, 20), (46, 70), shirt, -1)
+                    cv2.rectangle(picture, (20, 70), (44, 124), trousers, -1)
+                    picture = np.clip(picture + rng.normal(0, 8, picture.shape), 0, 255).astype(np.uint8)
+                    cv2.imwrite(str(root / split / f"{who:04d}_c{camera}s1_{shot * 10:06d}_00.jpg"), picture)
+                    counts[split] += 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "MARKET_COUNTS", counts)
+        yield root
+
+
+@pytest.fixture(scope="module")
+def trained(market, tmp_path_factory) -> Path:
+    return train(RECIPE, market, tmp_path_factory.mktemp("run"))
+
+
+def test_a_training_that_was_resumed_ends_where_the_straight_one_does(market, trained, tmp_path):
+    class Stop(Exception):
+        pass
+
+    import reid.train as module
+
+    real, calls = module.validate, []
+
+    def stopped(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stop
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "validate", stopped)
+        with pytest.raises(Stop):
+            train(RECIPE, market, tmp_path)
+    resumed = train(RECIPE, market, tmp_path, resume=True)
+    one, two = (torch.load(path, map_location="cpu", weights_only=True) for path in (trained, resumed))
+    assert one["epoch"] == two["epoch"] == 2
+    for name, value in one["average"].items():
+        torch.testing.assert_close(two["average"][name], value, rtol=0, atol=0)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_frozen_stages_stay_as_they_are(trained):
+    state = torch.load(trained, map_location="cpu", weights_only=True)
+    start = Recipe(**state["recipe"])
+    torch.manual_seed(start.seed)
+    from reid.train import build
+
+    fresh = build(start, state["ids"]).state_dict()
+    for name, value in state["model"].items():
+        if name.startswith(("backbone.stem", "backbone.blocks.0.")):
+            assert torch.equal(value, fresh[name]), name
+    assert not torch.equal(state["model"]["reduce.weight"], fresh["reduce.weight"])
+
+
+def test_export_and_measure(market, trained, tmp_path):
+    facts, cosine = export(trained, market, tmp_path / "small.onnx")
+    assert cosine > 0.9999
+    assert facts.recipe["epochs_done"] == 2
+    embedder = Embedder(str(tmp_path / "small.onnx"))
+    query, gallery = data.market1501(market, "query"), data.market1501(market, "bounding_box_test")
+    rows = embed_split(embedder, query), embed_split(embedder, gallery)
+    found = retrieval(rows[0], query.ids, query.cameras, rows[1], gallery.ids, gallery.cameras)
+    assert found.queries == 24
+    assert 0 < found.map <= 1
+    assert open_set(rows[1], gallery).tracklets == 24
+    sheet = rank_sheet(query, rows[0], gallery, rows[1], np.arange(3), top=5)
+    assert sheet.shape == (3 * 136, 6 * 72 + 12, 3)
+
+
+def test_open_set_figures_by_hand():
+    # four people on four axes, three cameras; 2 and 4 are strangers, and 4's third tracklet looks like 1
+    rows, ids, cameras = [], [], []
+    for who in (1, 2, 3, 4):
+        for camera in (1, 2, 3):
+            row = np.eye(5, dtype=np.float32)[who - 1] + 0.3 * np.eye(5, dtype=np.float32)[4] * (camera - 1)
+            rows.append(np.eye(5, dtype=np.float32)[0] if (who, camera) == (4, 3) else row)
+            ids.append(who)
+            cameras.append(camera)
+    split = data.Split(tuple(Path(f"{n}.jpg") for n in range(12)), np.array(ids), np.array(cameras))
+    unit = np.stack(rows) / np.linalg.norm(np.stack(rows), axis=1, keepdims=True)
+    found = open_set(unit, split)
+    assert found.tracklets == 12
+    assert found.tpir_1.value == 0  # the false one is at no distance at all: at 1 % of strangers nobody is let in
+    assert found.tpir_10.value == 1  # quantile between 0 and 1 far over the known ones' distances
+    assert found.tpr_1.low <= found.tpr_1.value <= found.tpr_1.high
+    with pytest.raises(ValueError, match=r"two people|two cameras"):
+        open_set(unit[:3], split.take(np.arange(3)))
+
+
+def test_missed_and_invented_people_stand_on_the_sheet():
+    picture = np.full((100, 200, 3), 128, np.uint8)
+    truth = np.array([[10, 10, 40, 90], [100, 10, 130, 90]], float)
+
+    class Half:
+        def detect(self, images):
+            return [
+                Detections(np.array([[10, 10, 40, 90], [160, 20, 190, 80]], np.float32), np.array([0.9, 0.7], np.float32)) for _ in images
+            ]
+
+    sheet = miss_sheet(Half(), [(picture, truth)], 0.5)
+    assert sheet.shape == (2 * 24 + 2 * 120, 1200, 3)
+    assert (sheet[24:144] == (40, 40, 210)).all(2).any()
+    assert (sheet[168:] == (200, 120, 20)).all(2).any()
+    nothing = miss_sheet(Half(), [(picture, truth[:1])], 0.8)
+    assert nothing.shape == (48, 1200, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe"),
+        (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known here"),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "no such folder; Market-1501 has"),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}"], "no such folder; Market-1501 has"),
+        (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read"),
+        (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory"),
+        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_a_line(tmp_path, market, words, says, monkeypatch, capsys):
+    (tmp_path / "typo.yaml").write_text("epoch: 3\n")
+    (tmp_path / "good.yaml").write_text("epochs: 3\n")
+    monkeypatch.setattr("sys.argv", ["passerby", *(word.format(tmp=tmp_path, market=market) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert says in told
+    assert ended.value.code == 2
+    assert len(told.splitlines()) == 1
+
+
+def test_a_data_set_with_pictures_missing_is_refused(market, monkeypatch):
+    monkeypatch.setitem(data.MARKET_COUNTS, "query", 3368)
+    with pytest.raises(ValueError, match="query: 24 pictures, Market-1501 has 3368 there"):
+        data.market1501(market, "query")
+
+
+def test_figures_as_json_and_as_lines(capsys):
+    from pipeline.model_cli import tell
+
+    values = {"map": 0.123456, "tpir_1": {"value": 0.5, "low": 0.4, "high": 0.6}, "recall_by_height": {"over_96": 0.9, "under_32": None}}
+    tell(values, True)
+    assert json.loads(capsys.readouterr().out)["map"] == 0.1235
+    tell(values, False)
+    assert capsys.readouterr().out.splitlines() == [
+        "map: 0.1235",
+        "tpir 1: 0.5 (0.4 to 0.6)",
+        "recall by height: over_96 0.9, under_32 None",
+    ]
