@@ -79,17 +79,24 @@ def test_soon_speaks_for_and_late_against():
     assert np.exp(odds[1]) == pytest.approx((1 / (80 * np.log(36020 / 20))) / (1 / 36000))
 
 
-def test_shared_neighbours_by_hand():
+def test_shared_neighbours_by_hand(monkeypatch):
     # 0, 1, 2 all near one another, 3 near 2 alone
     pairs, odds = np.array([[0, 1], [0, 2], [1, 2], [2, 3]]), np.array([30.0, 30, 30, 30])
-    common = evidence.shared_neighbours(pairs, odds, count=4, most=3)
+    best = evidence.best_neighbours(pairs, odds, 4, 3).toarray()
     # rows of weights: 0 and 1: (1, 1, 1, 0) / 3; 2: (1, 1, 1, 1) / 4; 3: (0, 0, 1, 1) / 2
+    monkeypatch.setattr(evidence, "EXPANSION", 0)
+    common = evidence.shared_neighbours(pairs, odds, count=4, most=3)
     np.testing.assert_allclose(common, [1, 0.75 / 1.25, 0.75 / 1.25, 0.5 / 1.5], atol=1e-9)
     alone = evidence.shared_neighbours(pairs, odds, count=4, most=2)  # of 2's three neighbours the first two count
     assert alone[3] == 0
+    np.testing.assert_allclose(evidence.shared_in_small(best, pairs), common)
+    # averaged with the likeliest neighbour: 0 with 1, 1 with 0, 2 with 0, 3 with 2
+    monkeypatch.setattr(evidence, "EXPANSION", 1)
+    rows = np.array([[1 / 3, 1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3, 0], [7 / 24, 7 / 24, 7 / 24, 3 / 24], [1 / 8, 1 / 8, 3 / 8, 3 / 8]])
+    least = np.array([np.minimum(rows[a], rows[b]).sum() for a, b in pairs])
+    np.testing.assert_allclose(evidence.shared_neighbours(pairs, odds, 4, 3), least / (2 - least), atol=1e-9)
+    np.testing.assert_allclose(evidence.shared_in_small(best, pairs), least / (2 - least), atol=1e-9)
     assert len(evidence.shared_neighbours(pairs[:0], odds[:0], 4, 3)) == 0
-    best = evidence.best_neighbours(pairs, odds, 4, 3)
-    np.testing.assert_allclose(evidence.jaccard_dense(best.toarray(), pairs), common)
 
 
 def test_a_link_knows_the_way():

@@ -34,7 +34,7 @@ class AssociationSettings:
     visits: float = 100.0
     revisit: float = 20.0
     time_weight: float = 0.7
-    shared: float = 5.0
+    shared: float = 7.0
     shared_neighbours: int = 10
     missing: float = -4.0
     threshold: float = 0.0

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from tracker.site import Link, Site
 
+EXPANSION, LIKELY = 2, 0.3  # neighbours that a row's own are averaged with, and from which probability on
 UNCALIBRATED = 25.0, -8.5  # slope and offset of an MPN on pooled embeddings
 
 
@@ -199,43 +200,52 @@ def ground(tracklets: Tracklets, pairs: np.ndarray, site: Site, sigma: float, ar
 def shared_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int) -> np.ndarray:
     """(m,) Jaccard index, 0..1, of the two rows' ``most`` best neighbours that are each other's best (k-reciprocal re-ranking).
 
-    Source: Zhong et al., "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017; neighbours weigh their
-    probability, a row itself 1. Sparse: ``pairs`` (m, 2) of ``count`` rows and their ``odds`` (m,) are all that is looked at.
+    Source: Zhong et al., "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017, with its local query
+    expansion; neighbours weigh their probability, a row itself 1. Sparse: ``pairs`` (m, 2) of ``count`` rows and their ``odds``
+    (m,) are all that is looked at.
     """
     if not len(pairs):
         return np.zeros(0)
-    return jaccard(best_neighbours(pairs, odds, count, most), pairs)
+    best, close = (best_neighbours(pairs, odds, count, number) for number in (most, EXPANSION))
+    mutual = best.minimum(best.T.tocsr()) + sparse.eye_array(count, format="csr")
+    mutual = sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual
+    close = (close > LIKELY).astype(float) + sparse.eye_array(count, format="csr")
+    code = (sparse.diags_array(1 / close.sum(axis=1)) @ close @ mutual).tocsr()
+    step = 100_000
+    shared = np.concatenate([
+        code[pairs[at : at + step, 0]].minimum(code[pairs[at : at + step, 1]]).sum(axis=1) for at in range(0, len(pairs), step)
+    ])  # fmt: skip
+    return shared / (2 - shared)
 
 
 def best_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int) -> sparse.csr_array:
     """(count, count) the probability of each row's ``most`` likeliest neighbours."""
     both = np.concatenate([pairs, pairs[:, ::-1]])
-    weight = 1 / (1 + np.exp(-np.clip(np.concatenate([odds, odds]), -30, 30)))
+    weight = probability(np.concatenate([odds, odds]))
     order = np.lexsort((both[:, 1], -weight, both[:, 0]))
     both, weight = both[order], weight[order]
     rank = np.arange(len(both)) - np.searchsorted(both[:, 0], both[:, 0])
     return sparse.csr_array((weight[rank < most], both[rank < most].T), shape=(count, count))
 
 
-def jaccard(best: sparse.csr_array, pairs: np.ndarray) -> np.ndarray:
-    """(m,) weighted Jaccard index of the rows' neighbours that are each other's best, a row being its own."""
-    mutual = best.minimum(best.T.tocsr()) + sparse.eye_array(best.shape[0], format="csr")
-    mutual = (sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual).tocsr()
-    shared = np.concatenate([
-        mutual[pairs[at : at + 100_000, 0]].minimum(mutual[pairs[at : at + 100_000, 1]]).sum(axis=1) for at in range(0, len(pairs), 100_000)
-    ])  # fmt: skip
-    return shared / (2 - shared)
-
-
-def jaccard_dense(best: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """As ``jaccard``, of a small graph: ``best`` (n, n)."""
+def shared_in_small(best: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """As ``shared_neighbours``, of a small graph: ``best`` (n, n) as ``best_neighbours`` gives it, dense."""
     mutual = np.minimum(best, best.T) + np.eye(len(best))
     mutual /= mutual.sum(1, keepdims=True)
+    order = np.argsort(-best, axis=1, kind="stable")[:, :EXPANSION]
+    close = np.eye(len(best))
+    np.put_along_axis(close, order, (np.take_along_axis(best, order, 1) > LIKELY) + np.take_along_axis(close, order, 1), 1)
+    code = (close / close.sum(1, keepdims=True)) @ mutual
     step = max(1, 4_000_000 // len(best))
     shared = np.concatenate([
-        np.minimum(mutual[pairs[at : at + step, 0]], mutual[pairs[at : at + step, 1]]).sum(1) for at in range(0, len(pairs), step)
+        np.minimum(code[pairs[at : at + step, 0]], code[pairs[at : at + step, 1]]).sum(1) for at in range(0, len(pairs), step)
     ])  # fmt: skip
     return shared / (2 - shared)
+
+
+def probability(odds: np.ndarray) -> np.ndarray:
+    """Of log odds, in nats."""
+    return 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
 
 
 def forbidden(tracklets: Tracklets, a: np.ndarray, b: np.ndarray, site: Site) -> np.ndarray:

@@ -152,16 +152,18 @@ class LookGraph:
         odds = np.array([self.ties[region[a]][region[b]].total for a, b in pairs]) - prior
         around = dict(place)
         for row in region:
-            for other in self._likeliest(row):
+            for at, other in enumerate(self._likeliest(row)):
                 around.setdefault(other, len(around))
+                for next_but_one in self._likeliest(other) if at < evidence.EXPANSION else ():
+                    around.setdefault(next_but_one, len(around))
         cells = [
             (at, around[other], self.ties[row][other].total - prior)
             for row, at in around.items() for other in self._likeliest(row) if other in around
         ]  # fmt: skip
         first, second, total = zip(*cells, strict=True)
         best = np.zeros((len(around), len(around)))
-        best[first, second] = 1 / (1 + np.exp(-np.clip(total, -30, 30)))
-        common = evidence.jaccard_dense(best, np.array(pairs))
+        best[first, second] = evidence.probability(np.array(total))
+        common = evidence.shared_in_small(best, np.array(pairs))
         return np.array(pairs), odds + self.settings.shared * (common - 0.1)
 
     def conflicts(self, region: list[int]) -> np.ndarray:
