@@ -22,6 +22,12 @@ def test_the_readme_example_runs(capsys):
     assert all("person 1 at" in line for line in said)
 
 
+def test_the_linkers_example_runs(capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/identities.md").read_text(), re.S)
+    exec(compile(block, "identities.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == re.search(r"print\(identities\)  # (.*)", block)[1]
+
+
 def test_every_setting_stands_in_the_document_with_its_default():
     text = (ROOT / "docs/configuration.md").read_text()
     for group, values in load_config().as_dict().items():
