@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -126,12 +126,15 @@ def export_reid(
     checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training.")],
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
 ) -> None:
     """Write a calibrated bundle; nothing is written where onnxruntime and torch differ."""
     with told_to_people():
-        from reid.export import export
+        from reid.export import LEAST_COSINE, Precision, export
 
-        facts, cosine = export(checkpoint, data, out)
+        if precision not in LEAST_COSINE:
+            raise UsageError(f"--precision {precision}: one of {', '.join(LEAST_COSINE)}")
+        facts, cosine = export(checkpoint, data, out, cast(Precision, precision))
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to torch {cosine:.7f}")
 
 
