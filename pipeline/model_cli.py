@@ -99,6 +99,7 @@ def evaluate_reid(
     model: Annotated[str, typer.Argument(help="Shipped name or bundle (.onnx).")],
     data: Data,
     ranks: Annotated[Path | None, typer.Option(help="Picture of rank lists: queries, their ten nearest, right and wrong framed.")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also after k-reciprocal re-ranking.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a bundle on Market-1501: CMC, mAP, mINP, and what a tracker needs: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
@@ -107,15 +108,21 @@ def evaluate_reid(
 
         from reid import Embedder
         from reid.data import market1501
-        from reid.evaluate import embed_split, retrieval
+        from reid.evaluate import embed_split, retrieval, scored
         from reid.openset import open_set
         from reid.rank_sheet import rank_sheet
+        from reid.rerank import reranked
 
         embedder = Embedder(model)
         query, gallery = market1501(data, "query"), market1501(data, "bounding_box_test")
         query_rows, gallery_rows = embed_split(embedder, query), embed_split(embedder, gallery)
         found = retrieval(query_rows, query.ids, query.cameras, gallery_rows, gallery.ids, gallery.cameras)
-        tell(asdict(found) | asdict(open_set(gallery_rows, gallery)), as_json)
+        figures = asdict(found) | asdict(open_set(gallery_rows, gallery))
+        if rerank:
+            better = reranked(query_rows, gallery_rows)
+            again = scored(lambda part: better[part], query.ids, query.cameras, gallery.ids, gallery.cameras)
+            figures |= {f"reranked_{name}": value for name, value in asdict(again).items() if name != "queries"}
+        tell(figures, as_json)
         if ranks is not None:
             chosen = np.random.default_rng(0).permutation(len(query.ids))[:16]
             write_picture(ranks, rank_sheet(query, query_rows, gallery, gallery_rows, chosen))

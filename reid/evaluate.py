@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -41,13 +42,27 @@ def retrieval(
 ) -> Retrieval:
     """Single-query cosine retrieval of unit rows ``query`` (q, d) in ``gallery`` (g, d).
 
+    Raises ValueError where no query has a positive.
+    """
+    return scored(lambda part: query[part] @ gallery.T, query_ids, query_cameras, gallery_ids, gallery_cameras)
+
+
+def scored(
+    similarity: Callable[[slice], np.ndarray],
+    query_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery_ids: np.ndarray,
+    gallery_cameras: np.ndarray,
+) -> Retrieval:
+    """Figures of any ranking; ``similarity`` gives the (k, g) rows of a slice of the queries.
+
     Per query, gallery rows of the same identity **and** camera do not count; queries without a positive are left out.
     Raises ValueError where no query has a positive.
     """
     rows = []
-    for start in range(0, len(query), 512):
-        similarity = query[start : start + 512] @ gallery.T
-        for sims, who, where in zip(similarity, query_ids[start : start + 512], query_cameras[start : start + 512], strict=True):
+    for start in range(0, len(query_ids), 512):
+        part = slice(start, start + 512)
+        for sims, who, where in zip(similarity(part), query_ids[part], query_cameras[part], strict=True):
             same = gallery_ids == who
             keep = ~(same & (gallery_cameras == where))
             positives = sims[same & keep]

@@ -13,6 +13,7 @@ from reid.bundle import KEY
 from reid.data import pk_batches
 from reid.embedder import crop_boxes
 from reid.evaluate import average_precision, retrieval
+from reid.rerank import reranked
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,37 @@ def test_batches_hold_an_identity_once_and_an_epoch_shows_each_picture():
         assert all(len(set(chunk)) == 1 for chunk in labels[rows].reshape(4, 4).tolist())
         seen += rows.tolist()
     assert len(set(seen)) > 0.6 * len(labels)
+
+
+def test_reranking_equals_the_papers_arithmetic_on_a_small_set():
+    """Against the published algorithm written out densely."""
+    rng = np.random.default_rng(3)
+    people = rng.normal(size=(6, 12))
+    ids = np.repeat(np.arange(6), 7)
+    rows = people[ids] + rng.normal(0, 0.8, (42, 12))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    query, gallery = rows[::7], np.delete(rows, np.arange(0, 42, 7), axis=0)
+    every = np.concatenate([query, gallery])
+    k1, k2, weight, n = 6, 3, 0.3, len(every)
+    original = np.maximum(2 - 2 * every @ every.T, 0)
+    np.fill_diagonal(original, 0)
+    ranks = np.argsort(original - 2 * np.eye(n), axis=1, kind="stable")
+    code = np.zeros((n, n))
+
+    def mutual(row, k):
+        return {int(other) for other in ranks[row, : k + 1] if row in ranks[other, : k + 1]}
+
+    for row in range(n):
+        members = mutual(row, k1)
+        for other in sorted(members):
+            theirs = mutual(other, round(k1 / 2))
+            if len(theirs & mutual(row, k1)) > 2 / 3 * len(theirs):
+                members |= theirs
+        members = sorted(members)
+        w = np.exp(-original[row, members] / original[row].max())
+        code[row, members] = w / w.sum()
+    code = np.stack([code[ranks[row, :k2]].mean(0) for row in range(n)])
+    least = np.minimum(code[: len(query), None], code[None, len(query) :]).sum(2)
+    plain = 2 - 2 * query @ gallery.T
+    expected = -((1 - weight) * (1 - least / (2 - least)) + weight * plain / plain.max(1, keepdims=True))
+    np.testing.assert_allclose(reranked(query, gallery, k1, k2, weight), expected, atol=1e-5)
