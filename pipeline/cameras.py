@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from detectors import Detections
 from detectors.boxes_file import read_boxes
 from pipeline.errors import SourceError, UsageError
@@ -26,11 +28,15 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Camera:
-    """An open camera; ``boxes`` maps frames (from 1) to given detections, None where a detector finds them."""
+    """An open camera; ``boxes`` maps frames (from 1) to given detections, None where a detector finds them.
+
+    ``area`` (h, w) bool: where people's feet count, None everywhere.
+    """
 
     name: str
     source: Source
     boxes: dict[int, Detections] | None
+    area: np.ndarray | None = None
 
 
 def stem(path: str) -> str:

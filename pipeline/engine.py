@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors import Detections, Detector
+from pipeline.areas import within
 from pipeline.cameras import Camera
 from pipeline.config import Config
 from pipeline.errors import OutputError, PasserbyError
@@ -245,4 +246,4 @@ def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector
     for one in live:
         if one.camera.boxes is not None:
             out[one.camera.name] = one.camera.boxes.get(frames[one.camera.name].index + 1, Detections.empty())
-    return out
+    return {one.camera.name: within(out[one.camera.name], one.camera.area) for one in live}

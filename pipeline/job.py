@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import detectors
 from detectors import Detector
 from pipeline import engine
+from pipeline.areas import area
 from pipeline.cameras import Camera, CameraSpec, open_cameras
 from pipeline.config import Config
 from pipeline.corrections import Correction, Key, append, read_log, respect
@@ -124,13 +125,15 @@ def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict
     """
     config, out, watch, began = request.config, request.out, engine.Stopwatch(), datetime.now(UTC)
     with watch("open"):
-        cameras, refused = open_or_fail(request)
+        opened, refused = open_or_fail(request)
+        places = request.site.cameras
+        cameras = [replace(one, area=area(places.get(one.name), one.source.width, one.source.height)) for one in opened]
         detector, embedder = open_models(config, cameras)
     models = model_facts(detector, embedder)
     refuse_own_inputs(request)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        journal = Journal(out / "journal.bin", run_key(request.specs, config, models), request.resume)
+        journal = Journal(out / "journal.bin", run_key(request.specs, config, models, request.site), request.resume)
         for spec in request.specs:  # sheets of an earlier run into the same folder
             for sheet in (out / "people").glob(f"{spec.name}-[0-9][0-9][0-9][0-9][0-9]*.jpg"):
                 sheet.unlink()

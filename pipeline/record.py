@@ -17,6 +17,7 @@ from pipeline.cameras import CameraSpec
 from pipeline.config import Config
 from pipeline.engine import CameraResult, Stopwatch
 from reid import Embedder
+from tracker import Site
 
 
 def version() -> str:
@@ -58,10 +59,11 @@ def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[st
     return facts
 
 
-def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any]) -> str:
+def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any], site: Site) -> str:
     """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
     decides = config.as_dict() | {"models": models}
     decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of it may change, not what is seen
+    decides["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     decides["sources"] = [
         (spec.name, [(str(path.resolve()), _stamp(path)) for path in (Path(spec.path), *([spec.boxes] if spec.boxes else []))])
         for spec in specs

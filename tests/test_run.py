@@ -186,6 +186,19 @@ def test_kill_and_resume_give_the_same_as_an_uninterrupted_run(long_run, tmp_pat
     assert pq.read_table(broken / "tracklets.parquet").equals(pq.read_table(whole / "tracklets.parquet"))
 
 
+def test_people_outside_of_the_area_do_not_count(walkers, tmp_path):
+    clip, boxes = walkers
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "cameras: {walk: {only: [[[0, 190], [319, 190], [319, 239], [0, 239]]], ignore: [[[0, 210], [319, 210], [319, 239], [0, 239]]]}}\n"
+    )
+    done = passerby("run", clip, "-o", tmp_path / "out", "--detections", boxes, "--site", site, "--no-video", "--reid", "none")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "out/walk/tracks.txt")
+    assert set(rows[:, 1]) == {1}
+    assert np.abs(rows[:, 3] + rows[:, 5] - 200).max() < 6  # the one who walks at 200; he at 220 is in the ignored strip
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_valid_outputs(long_run, tmp_path, number, code):
     out = tmp_path / "out"

@@ -8,12 +8,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Row = tuple[float, float, float]
+Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
 
 
 class CameraPlace(BaseModel):
     """A camera: ``offset`` seconds to add to its times so that all cameras' agree; ``ground``: image px to metres on the floor.
 
     The homography is given as three rows, or follows from at least four ``points`` ((x px, y px, x m, y m), clicked on the floor).
+    Polygons in px: people whose feet are outside of ``only`` or within ``ignore`` (where nobody can be: a screen, a poster) do not count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -21,6 +23,8 @@ class CameraPlace(BaseModel):
     offset: float = 0.0
     ground: tuple[Row, Row, Row] | None = None
     points: tuple[tuple[float, float, float, float], ...] = ()
+    only: tuple[Polygon, ...] = ()
+    ignore: tuple[Polygon, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

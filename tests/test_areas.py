@@ -1,0 +1,48 @@
+"""Areas of a picture in which people count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from detectors import Detections
+from pipeline.areas import area, within
+from tracker.site import CameraPlace
+
+SQUARE = [[10, 10], [50, 10], [50, 50], [10, 50]]
+
+
+def standing(*feet) -> Detections:
+    boxes = np.array([[x - 4, y - 20, x + 4, y] for x, y in feet], np.float32).reshape(-1, 4)
+    return Detections(boxes, np.linspace(0.9, 0.5, len(boxes)).astype(np.float32))
+
+
+def test_nothing_said_everywhere_counts():
+    assert area(None, 100, 80) is None
+    assert area(CameraPlace(offset=3), 100, 80) is None
+    found = standing((5, 70))
+    assert within(found, None) is found
+
+
+def test_only_and_ignore():
+    feet = [(30, 30), (70, 30), (30, 45), (5, 5)]
+    only = area(CameraPlace(only=[SQUARE]), 100, 80)
+    assert within(standing(*feet), only).boxes[:, 3].tolist() == [30, 45]
+    ignore = area(CameraPlace(ignore=[[[20, 40], [40, 40], [40, 50], [20, 50]]]), 100, 80)
+    assert within(standing(*feet), ignore).boxes[:, 3].tolist() == [30, 30, 5]
+    both = area(CameraPlace(only=[SQUARE], ignore=[[[20, 40], [40, 40], [40, 50], [20, 50]]]), 100, 80)
+    kept = within(standing(*feet), both)
+    assert kept.boxes[:, 3].tolist() == [30]
+    assert kept.scores.tolist() == [pytest.approx(0.9)]
+
+
+def test_feet_beyond_the_edge_and_nobody():
+    low = area(CameraPlace(only=[[[0, 60], [99, 60], [99, 79], [0, 79]]]), 100, 80)
+    assert len(within(standing((50, 95), (120, 70), (50, 40)), low)) == 2
+    assert len(within(Detections.empty(), low)) == 0
+
+
+def test_two_points_are_no_polygon():
+    with pytest.raises(ValidationError, match="only"):
+        CameraPlace(only=[[[0, 0], [1, 1]]])
