@@ -60,6 +60,15 @@ class _Live:
     reviewed: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """Looks (r,) that are clustered together, pairs (m, 2) of them that have ties, by their place here, and their weights (m,)."""
+
+    looks: list[int]
+    pairs: np.ndarray
+    weights: np.ndarray
+
+
 @dataclass
 class Linker:
     """Identities over cameras while they run: ``add`` what is new, ``advance`` the clock, take the events.
@@ -231,20 +240,20 @@ class Linker:
             sorted(rows.union(*(self._people[number] for number in people_near if number > 0))) for rows, people_near in regions
         ]  # fmt: skip
 
-    def _cluster(self, region: list[int], time: float, events: list[Event]) -> None:
-        pairs, weights = self._graph.weights(region)
-        conflict = self._graph.conflicts(region)
-        person = self._graph.looks["person"][region]
-        before = np.where(person > 0, person, -1 - np.arange(len(region)))
+    def _cluster(self, looks: list[int], time: float, events: list[Event]) -> None:
+        """Bring the identities of a region up to date."""
+        region = _Region(looks, *self._graph.weights(looks))
+        conflict = self._graph.conflicts(looks)
+        person, start = self._graph.looks["person"][looks], self._graph.looks["start"][looks]
+        before = np.where(person > 0, person, -1 - np.arange(len(looks)))
         a, b = np.nonzero(conflict & (before[:, None] == before))
-        later = np.where(self._graph.looks["start"][region][a] >= self._graph.looks["start"][region][b], a, b)
+        later = np.where(start[a] >= start[b], a, b)
         before[later] = -1 - later  # who came later was taken for a person who turns out to be elsewhere
         labels = revise(
-            np.unique(before, return_inverse=True)[1], pairs, weights, self.association.missing,
+            np.unique(before, return_inverse=True)[1], region.pairs, region.weights, self.association.missing,
             lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.margin,
         )  # fmt: skip
-        numbers = self._numbers(person, labels)
-        self._commit(region, person, numbers, pairs, weights, time, events)
+        self._commit(region, person, self._numbers(person, labels), time, events)
 
     def _numbers(self, before: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(r,) identities: a cluster takes that of most of its looks, the older where as many have it, if no other did."""
@@ -259,20 +268,11 @@ class Linker:
                 taken[label] = self._number
         return np.array([taken[label] for label in labels.tolist()])
 
-    def _commit(
-        self,
-        region: list[int],
-        before: np.ndarray,
-        after: np.ndarray,
-        pairs: np.ndarray,
-        weights: np.ndarray,
-        time: float,
-        events: list[Event],
-    ) -> None:
+    def _commit(self, region: _Region, before: np.ndarray, after: np.ndarray, time: float, events: list[Event]) -> None:
         """Write the region's identities, and say what changed."""
         moved = np.flatnonzero(before != after)
-        self._graph.looks["person"][region] = after
-        for row, old, new in zip(region, before.tolist(), after.tolist(), strict=True):
+        self._graph.looks["person"][region.looks] = after
+        for row, old, new in zip(region.looks, before.tolist(), after.tolist(), strict=True):
             if old > 0:
                 self._people[old].discard(row)
             self._people.setdefault(new, set()).add(row)
@@ -283,46 +283,41 @@ class Linker:
         for number, into in sorted(whole.items()):
             if len(into) == 1:
                 rows = np.flatnonzero(before == number)
-                odds, reasons = self._why(rows, np.flatnonzero((after == after[rows[0]]) & (before != number)), region, pairs, weights)
+                odds, reasons = self._why(region, rows, np.flatnonzero((after == after[rows[0]]) & (before != number)))
                 events.append(Event("merged", time, min(into), None, None, number, odds, reasons))
         for at in moved.tolist():
             old, new = int(before[at]), int(after[at])
             if old > 0 and len(whole.get(old, ())) == 1:
                 continue
-            odds, reasons = self._why(
-                np.array([at]), np.flatnonzero((after == new) & (np.arange(len(after)) != at)), region, pairs, weights
-            )
-            for sighting in sorted(self._graph.seen[region[at]]):
+            odds, reasons = self._why(region, np.array([at]), np.flatnonzero((after == new) & (np.arange(len(after)) != at)))
+            for sighting in sorted(self._graph.seen[region.looks[at]]):
                 camera, track = self._graph.keys[sighting]
                 events.append(Event("split" if old > 0 else "assigned", time, new, camera, track, old if old > 0 else None, odds, reasons))
 
-    def _why(
-        self, rows: np.ndarray, others: np.ndarray, region: list[int], pairs: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, dict[str, float | int | str]]:
-        """Mean evidence between two groups of looks, and the best tie between them."""
+    def _why(self, region: _Region, rows: np.ndarray, others: np.ndarray) -> tuple[float, dict[str, float | int | str]]:
+        """Mean evidence between two groups of a region's looks, and the best tie between them."""
         if not len(others):  # a person of their own: as sure as nobody else fits
-            means = [self._best_alternative(row, region, pairs, weights) for row in rows.tolist()]
-            return round(-max(means), 3), {}
-        a, b = pairs.T if len(pairs) else np.zeros((2, 0), np.int64)
+            return round(-max(self._best_alternative(region, row) for row in rows.tolist()), 3), {}
+        a, b = region.pairs.T
         between = np.flatnonzero((np.isin(a, rows) & np.isin(b, others)) | (np.isin(b, rows) & np.isin(a, others)))
         every = len(rows) * len(others)
-        mean = (weights[between].sum() + (every - len(between)) * self.association.missing) / every
+        mean = (region.weights[between].sum() + (every - len(between)) * self.association.missing) / every
         if not len(between):
             return round(float(mean), 3), {}
-        best = between[np.argmax(weights[between])]
-        one, other = (region[at] for at in pairs[best].tolist())
-        tie = self._graph.ties[one][other]
-        to = other if pairs[best, 1] in others else one
+        one, other = region.pairs[between[np.argmax(region.weights[between])]].tolist()
+        tie = self._graph.ties[region.looks[one]][region.looks[other]]
+        to = region.looks[other if other in others else one]
         camera, track = self._graph.keys[max(self._graph.seen[to])]
         parts = {"appearance": round(tie.appearance, 3), "time": round(tie.time, 3), "place": round(tie.place, 3)}
         return round(float(mean), 3), {"camera": camera, "track": track, **parts}
 
-    def _best_alternative(self, row: int, region: list[int], pairs: np.ndarray, weights: np.ndarray) -> float:
+    def _best_alternative(self, region: _Region, row: int) -> float:
         """The mean evidence for the person, not its own, who fits a look best."""
-        person = self._graph.looks["person"][region].tolist()
+        person = self._graph.looks["person"][region.looks].tolist()
         around = [
-            (int(b if a == row else a), weight) for (a, b), weight in zip(pairs.tolist(), weights.tolist(), strict=True) if row in (a, b)
-        ]
+            (int(b if a == row else a), weight)
+            for (a, b), weight in zip(region.pairs.tolist(), region.weights.tolist(), strict=True) if row in (a, b)
+        ]  # fmt: skip
         ties = mean_ties(row, around, person, groups(person), self.association.missing)
         return max((mean for number, mean in ties.items() if number != person[row]), default=self.association.missing)
 
