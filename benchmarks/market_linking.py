@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.config import load_config
 from pipeline.identity_evaluation import PairScores, pair_scores
 from reid import Embedder
+from reid.calibration import calibrate
 from reid.data import MARKET_NAME, Split, held_out, market1501
 from reid.evaluate import embed_split
 from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
@@ -155,7 +156,14 @@ def main() -> None:
         given = np.load(args.embeddings)
         place = {name: row for row, name in enumerate(given["names"].tolist())}
         of = [given["rows"][[place[path.name] for path in split.paths]] for split in (train, test)]
-        baselines(f", {args.embeddings.stem}", tracklets(train, of[0]), *tracklets(test, of[1]))
+        tuned, theirs = tracklets(train, of[0]), tracklets(test, of[1])
+        baselines(f", {args.embeddings.stem}", tuned, *theirs)
+        known = np.isin(tuned[1], unseen)
+        cameras = np.array([int(name[1:]) for name in tuned[0].cameras[known]])
+        fit = calibrate(tuned[0].embeddings[known], Split((), tuned[1][known], cameras))
+        began = time.perf_counter()
+        found = associate(theirs[0], settings=replace(settings, slope=fit.slope, offset=fit.offset))
+        tell(f"associate, {args.embeddings.stem}", scores(found.ids, theirs[1]), time.perf_counter() - began)
     for name, changes in (
         ("associate", {}),
         ("  without time", {"time_weight": 0.0}),

@@ -13,36 +13,16 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from scipy.optimize import minimize
 
 from detectors.session import open_model
-from reid.bundle import KEY, BundleFacts, Calibration, open_bundle
-from reid.data import Split, held_out, load_pictures, market1501
+from reid.bundle import KEY, BundleFacts, open_bundle
+from reid.calibration import calibrate
+from reid.data import held_out, load_pictures, market1501
 from reid.model import Inference
 from reid.openset import pool
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
 
 Precision = Literal["fp32", "fp16", "int8"]
-
-
-def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.001) -> Calibration:
-    """Gate and logistic from pairs of held-out pictures across cameras.
-
-    The gate is the cosine distance under which ``false_rate`` of the pairs of different people fall. The logistic gives both
-    kinds of pairs the same weight, that is, it assumes that one pair in two is the same person.
-    """
-    distance = 1 - rows @ rows.T
-    across = split.cameras[:, None] != split.cameras[None]
-    upper = np.triu(across, 1)
-    same = split.ids[:, None] == split.ids[None]
-    near, far = distance[upper & same].astype(np.float64), distance[upper & ~same].astype(np.float64)
-
-    def loss(weights: np.ndarray) -> float:
-        slope, offset = weights
-        return float(np.logaddexp(0, slope * near + offset).mean() + np.logaddexp(0, -(slope * far + offset)).mean())
-
-    slope, offset = minimize(loss, np.array([10.0, -5.0]), method="Nelder-Mead").x
-    return Calibration(gate=float(np.quantile(far, false_rate)), slope=float(slope), offset=float(offset))
 
 
 def verify(path: Path, inference: torch.nn.Module, pictures: np.ndarray, least: float) -> float:
