@@ -95,13 +95,13 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     for at in close.tolist():
         never[at] = evidence.forbidden(rows, pairs[at, :1], pairs[at, 1:], site)[0, 0]
     pairs = pairs[~never]
-    distance = 1 - np.einsum("nd,nd->n", rows.embeddings[pairs[:, 0]], rows.embeddings[pairs[:, 1]])
+    distance = evidence.distances(rows.embeddings, pairs)
     names, cameras = np.unique(rows.cameras.astype(str), return_inverse=True)
     background = evidence.Background()
     for camera in range(len(names)):
         background.add(camera, rows.embeddings[(cameras == camera) & rows.embeddings.any(1)])
     shift = background.shift(len(names))[cameras[pairs[:, 0]], cameras[pairs[:, 1]]]
-    odds = evidence.appearance(distance.astype(np.float64) + shift, settings.slope, settings.offset)
+    odds = evidence.appearance(distance + shift, settings.slope, settings.offset)
     odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
     odds -= np.log(max(len(rows) / settings.visits, 1.0))

@@ -47,13 +47,13 @@ class Tracklets:
         return Tracklets(self.cameras[rows], self.tracks[rows], self.start[rows], self.end[rows], self.embeddings[rows], paths)
 
 
-def neighbours(embeddings: np.ndarray, most: int, chunk: int = 1024) -> np.ndarray:
+def neighbours(embeddings: np.ndarray, most: int) -> np.ndarray:
     """(m, 2) pairs (a < b, each once) of every row and its ``most`` nearest by cosine; rows of zeros have none."""
     known = np.flatnonzero(embeddings.any(1))
     rows, most = embeddings[known], min(most, len(known) - 1)
     if most < 1:
         return np.zeros((0, 2), np.int64)
-    pairs = []
+    pairs, chunk = [], max(64, 16_000_000 // len(rows))  # memory stays the same however many there are
     for begin in range(0, len(rows), chunk):
         similarity = rows[begin : begin + chunk] @ rows.T
         similarity[np.arange(len(similarity)), np.arange(begin, begin + len(similarity))] = -np.inf
@@ -62,6 +62,15 @@ def neighbours(embeddings: np.ndarray, most: int, chunk: int = 1024) -> np.ndarr
     both = np.sort(known[np.concatenate(pairs)], axis=1)
     code = np.unique(both[:, 0] * len(embeddings) + both[:, 1])
     return np.stack([code // len(embeddings), code % len(embeddings)], 1)
+
+
+def distances(embeddings: np.ndarray, pairs: np.ndarray, chunk: int = 20_000) -> np.ndarray:
+    """(m,) float64 cosine distances of ``pairs`` (m, 2) of unit rows."""
+    out = np.empty(len(pairs))
+    for begin in range(0, len(pairs), chunk):
+        a, b = pairs[begin : begin + chunk].T
+        out[begin : begin + chunk] = 1.0 - np.einsum("nd,nd->n", embeddings[a], embeddings[b])
+    return out
 
 
 def appearance(distance: np.ndarray, slope: float | None, offset: float | None) -> np.ndarray:
@@ -211,7 +220,7 @@ def shared_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int
     mutual = sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual
     close = (close > LIKELY).astype(float) + sparse.eye_array(count, format="csr")
     code = (sparse.diags_array(1 / close.sum(axis=1)) @ close @ mutual).tocsr()
-    step = 100_000
+    step = 20_000
     shared = np.concatenate([
         code[pairs[at : at + step, 0]].minimum(code[pairs[at : at + step, 1]]).sum(axis=1) for at in range(0, len(pairs), step)
     ])  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,17 +15,13 @@ from tracker.site import Site
 from tracker.updates import Key, TrackletUpdate
 
 
-@dataclass(frozen=True)
-class Tie:
-    """Evidence between two looks, nats."""
+class Tie(NamedTuple):
+    """Evidence between two looks, nats; ``total`` is the sum of the others."""
 
     appearance: float
     time: float
     place: float
-
-    @property
-    def total(self) -> float:
-        return self.appearance + self.time + self.place
+    total: float
 
 
 class LookGraph:
@@ -107,7 +103,9 @@ class LookGraph:
         far_apart = np.array([far.get((a, b), far.get((b, a), 0.0)) for a, b in both.tolist()])
         looks_odds = evidence.appearance(far_apart, self.settings.slope, self.settings.offset)
         least = self.settings.missing + self.prior
-        for (a, b), tie in zip(both.tolist(), map(Tie, looks_odds.tolist(), when.tolist(), where.tolist()), strict=True):
+        for (a, b), tie in zip(
+            both.tolist(), map(Tie, looks_odds.tolist(), when.tolist(), where.tolist(), (looks_odds + when + where).tolist()), strict=True
+        ):
             if tie.total > least:
                 self.ties.setdefault(a, {})[b] = tie
                 self.ties.setdefault(b, {})[a] = tie
