@@ -87,7 +87,7 @@ def _check_keys(values: Mapping[Any, Any], kind: Any, where: str, prefix: str = 
         path = f"{prefix}{key}"
         if key not in known:
             every = _leaves(Config)
-            near = difflib.get_close_matches(path, every, 1, 0.5) or [name for name in every if name.split(".")[-1] == str(key)]
+            near = [name for name in every if name.split(".")[-1] == str(key)] or difflib.get_close_matches(path, every, 1, 0.5)
             raise UsageError(
                 f"{where}: unknown key {path!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}")
             )

@@ -22,8 +22,8 @@ class AssociationSettings:
     calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each
     tracklet; ``visits``: of n tracklets a pair is the same person with prior odds of ``visits`` to n. ``revisit`` seconds within which a
     person coming back is as likely at any time, and the ``time_weight`` of that, under 1 because people come in crowds.
-    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), none of them a
-    tenth of it against. ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two
+    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), times the prior's: it tells
+    the more the more others there are; none of them in common is a tenth of it against. ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two
     groups are one person; ``uncertain``: pairs left apart at more than this are listed. ``sigma`` metres of error on the
     floor, ``area`` square metres that two people are spread over.
     """
@@ -34,7 +34,7 @@ class AssociationSettings:
     visits: float = 100.0
     revisit: float = 20.0
     time_weight: float = 0.7
-    shared: float = 7.0
+    shared: float = 1.7
     shared_neighbours: int = 10
     missing: float = -4.0
     threshold: float = 0.0
@@ -104,9 +104,10 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     odds = evidence.appearance(distance + shift, settings.slope, settings.offset)
     odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
-    odds -= np.log(max(len(rows) / settings.visits, 1.0))
+    prior = np.log(max(len(rows) / settings.visits, 1.0))
+    odds -= prior
     common = evidence.shared_neighbours(pairs, odds, len(rows), settings.shared_neighbours)
-    odds += settings.shared * (common - 0.1)
+    odds += settings.shared * prior * (common - 0.1)
     told = odds > settings.missing  # the others weigh as much as pairs that are no neighbours: a large graph stays sparse
     return pairs[told], odds[told]
 

@@ -162,7 +162,7 @@ class LookGraph:
         best = np.zeros((len(around), len(around)))
         best[first, second] = evidence.probability(np.array(total))
         common = evidence.shared_in_small(best, np.array(pairs))
-        return np.array(pairs), odds + self.settings.shared * (common - 0.1)
+        return np.array(pairs), odds + self.settings.shared * prior * (common - 0.1)
 
     def conflicts(self, region: list[int]) -> np.ndarray:
         """(r, r) bool: looks that cannot be one person's."""
