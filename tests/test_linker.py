@@ -159,7 +159,7 @@ def test_without_looks_everybody_is_alone():
 # order, repetition, memory
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_neither_order_of_arrival_nor_repetition_changes_anything(seed):
     rng = np.random.default_rng(seed)
@@ -181,7 +181,7 @@ def test_neither_order_of_arrival_nor_repetition_changes_anything(seed):
     assert mixed.late == 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_events_tell_all_and_taking_them_twice_does_no_harm(seed):
     updates, truth = growing(np.random.default_rng(seed))
