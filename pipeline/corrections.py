@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +16,9 @@ from pipeline.errors import OutputError, UsageError
 from pipeline.identities import Recorded
 from pipeline.table import SCHEMA, read_tracklets
 from tracker import Identities
+from tracker.updates import Key
 
 LOG = "corrections.jsonl"
-Key = tuple[str, int]  # camera, track
 
 
 class Correction(BaseModel):
@@ -90,7 +89,7 @@ def read_log(folder: Path) -> list[Correction]:
 def append(folder: Path, correction: Correction) -> None:
     try:
         with (folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(correction.model_dump(mode="json")) + "\n")
+            file.write(correction.model_dump_json() + "\n")
     except OSError as error:
         raise OutputError(f"{folder / LOG}: cannot be written ({error.strerror or error})") from None
 
@@ -100,8 +99,8 @@ def respect(recorded: Recorded, identities: Identities, log: Sequence[Correction
     if not log:
         return recorded, identities
     ids, kept = corrected(identities.ids, recorded.keys, log)
-    if not kept.all():
-        erase(recorded, np.flatnonzero(~kept))
+    left = [row for row in np.flatnonzero(~kept).tolist() if recorded.tracklets.embeddings[row].any() or recorded.sheet(row).is_file()]
+    erase(recorded, np.array(left, np.int64))
     place = np.cumsum(kept) - 1
     apart = np.array([kept[a] and kept[b] and ids[a] != ids[b] for a, b in identities.uncertain.tolist()], bool)
     rows = np.flatnonzero(kept)

@@ -6,9 +6,10 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,9 @@ from pipeline.errors import OutputError, UsageError
 from pipeline.sheets import crop_of, identity_sheet
 from pipeline.table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
+from tracker.evidence import probability
+from tracker.refine import RefineSettings
+from tracker.updates import Key
 
 VERSION = 1
 MOST_UNCERTAIN = 10_000
@@ -30,9 +34,8 @@ LOOKS = ["look_times", "looks"]
 class Recorded:
     """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there.
 
-    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its looks' qualities; ``best``: its best
-    crop's place on its sheet;
-    ``looks``: seconds (m,) and embeddings (m, d) of single ones, where asked for.
+    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its looks' qualities; ``best``: the
+    best crop's place on its sheet; ``looks``: seconds (m,) and embeddings (m, d) of single ones, where asked for.
     """
 
     tracklets: Tracklets
@@ -58,7 +61,7 @@ class Recorded:
         )  # fmt: skip
 
     @property
-    def keys(self) -> list[tuple[str, int]]:
+    def keys(self) -> list[Key]:
         """(camera, track) of each row."""
         return list(zip(self.tracklets.cameras.tolist(), self.tracklets.tracks.tolist(), strict=True))
 
@@ -122,11 +125,19 @@ def read_runs(folders: Sequence[Path], looks: bool = False) -> Recorded:
     )  # fmt: skip
 
 
+S = TypeVar("S", AssociationSettings, RefineSettings)
+
+
+def calibrated(settings: S, facts: Mapping[str, float | str]) -> S:
+    """``settings`` with the calibration (``slope``, ``offset``) that a run carries, where they name no other."""
+    if settings.slope is not None or settings.offset is not None or "slope" not in facts:
+        return settings
+    return replace(settings, slope=float(facts["slope"]), offset=float(facts["offset"]))
+
+
 def identify(recorded: Recorded, site: Site, settings: AssociationSettings) -> Identities:
     """Associate with the calibration that the runs carry, where the settings name no other."""
-    if settings.slope is None and settings.offset is None and recorded.calibration:
-        settings = replace(settings, slope=recorded.calibration["slope"], offset=recorded.calibration["offset"])
-    return associate(recorded.tracklets, site, settings)
+    return associate(recorded.tracklets, site, calibrated(settings, recorded.calibration))
 
 
 def write_identities(out: Path, recorded: Recorded, identities: Identities) -> None:
@@ -164,7 +175,7 @@ def write_identities(out: Path, recorded: Recorded, identities: Identities) -> N
             writer.writerow(["camera_a", "track_a", "identity_a", "camera_b", "track_b", "identity_b", "probability"])
             for (a, b), odds in zip(identities.uncertain[:MOST_UNCERTAIN].tolist(), identities.odds.tolist(), strict=False):
                 both = [value for row in (a, b) for value in (tracklets.cameras[row], tracklets.tracks[row], identities.ids[row])]
-                writer.writerow([*both, f"{1 / (1 + np.exp(-odds)):.3f}"])
+                writer.writerow([*both, f"{probability(odds):.3f}"])
         for old in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
             old.unlink()
         for identity, rows in _groups(identities.ids):

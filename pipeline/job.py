@@ -162,12 +162,17 @@ def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict
             rows, counts = people(recorded, found), summary(recorded, found)
     record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
     record["people"] = counts
+    _write_record(out, record, *rows)
+    return record
+
+
+def _write_record(out: Path, record: dict[str, Any], rows: list[Person], hidden: int) -> None:
+    """The page and ``run.json``. Raises OutputError."""
     try:
-        _write_page(out, record, *rows)
+        _write_page(out, record, rows, hidden)
         (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    return record
 
 
 def _write_page(out: Path, record: dict[str, Any], rows: list[Person], hidden: int) -> None:
@@ -234,8 +239,7 @@ def correct(out: Path, say: Callable[[list[Key], np.ndarray], Correction]) -> di
     counts = summary(recorded, found)
     try:
         record = json.loads((out / "run.json").read_text(encoding="utf-8")) | {"people": counts}
-        _write_page(out, record, *people(recorded, found))
-        (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+        raise OutputError(f"{error.filename or out}: cannot be read ({error.strerror or error})") from None
+    _write_record(out, record, *people(recorded, found))
     return counts

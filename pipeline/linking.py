@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import OutputError
-from pipeline.identities import Recorded
+from pipeline.identities import Recorded, calibrated
 from tracker import AssociationSettings, Event, Identities, Linker, LinkerSettings, Site, TrackletUpdate, apply_events
+from tracker.evidence import probability
 
 PATH_POINTS = 64  # of a tracklet's way that an update carries
 
@@ -39,22 +40,20 @@ def grown(recorded: Recorded, row: int, step: float) -> Iterator[TrackletUpdate]
 
 def link(recorded: Recorded, site: Site, settings: LinkerSettings, association: AssociationSettings) -> tuple[Identities, list[Event]]:
     """Identities of all tracklets as the linker leaves them, and its events on the way."""
-    if association.slope is None and association.offset is None and recorded.calibration:
-        association = replace(association, slope=recorded.calibration["slope"], offset=recorded.calibration["offset"])
     updates = sorted(
         (update for row in range(len(recorded.names)) for update in grown(recorded, row, settings.step)),
         key=lambda update: (update.end, update.key),
     )
-    linker, events = Linker(site, settings, association), list[Event]()
+    linker, events = Linker(site, settings, calibrated(association, recorded.calibration)), list[Event]()
     for update in updates:
         linker.add([update])
         events += linker.advance(update.end)
     events += linker.finish()
     ids = apply_events({}, events)
     sure = {(event.camera, event.track): event.odds for event in events if event.kind != "merged"}
-    odds = np.clip([sure[key] for key in recorded.keys], -30, 30)
+    odds = np.array([sure[key] for key in recorded.keys])
     numbers = np.array([ids[key] for key in recorded.keys], np.int64)
-    return Identities(numbers, 1 / (1 + np.exp(-odds)), np.zeros((0, 2), np.int64), np.zeros(0)), events
+    return Identities(numbers, probability(odds), np.zeros((0, 2), np.int64), np.zeros(0)), events
 
 
 def write_events(path: Path, events: Sequence[Event]) -> None:

@@ -10,6 +10,7 @@ from typing import TextIO
 import numpy as np
 
 from pipeline.errors import OutputError, UsageError
+from pipeline.identities import calibrated
 from pipeline.mot import read_rows, write_frame
 from pipeline.sources import Selection, open_source
 from pipeline.table import TrackletTable, facts_of, read_tracklets
@@ -31,8 +32,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
         raise UsageError(f"{run}: no tracklets.parquet there; give the output folder of passerby run")
     table = read_tracklets(path)
     facts = facts_of(table)
-    if settings.slope is None and settings.offset is None and "slope" in facts:
-        settings = replace(settings, slope=float(facts["slope"]), offset=float(facts["offset"]))
+    settings = calibrated(settings, facts)
     rows: dict[str, list[dict]] = {}
     for row in table.to_pylist():
         rows.setdefault(row["camera"], []).append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ class AssociationSettings:
     calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each
     tracklet; ``visits``: of n tracklets a pair is the same person with prior odds of ``visits`` to n. ``revisit`` seconds within which a
     person coming back is as likely at any time, and the ``time_weight`` of that, under 1 because people come in crowds.
-    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), times the prior's: it tells
-    the more the more others there are; none of them in common is a tenth of it against. ``missing``: evidence of pairs that are no neighbours; ``threshold``: mean evidence over which two
-    groups are one person; ``uncertain``: pairs left apart at more than this are listed. ``sigma`` metres of error on the
+    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), times the
+    prior's: it tells the more the more others there are; none of them in common is a tenth of it against. ``missing``: evidence of
+    pairs that are no neighbours; ``threshold``: mean evidence over which two groups are one person; ``uncertain``: pairs left apart at more than this are listed. ``sigma`` metres of error on the
     floor, ``area`` square metres that two people are spread over.
     """
 
@@ -44,6 +45,14 @@ class AssociationSettings:
 
     def __post_init__(self) -> None:
         over_zero(self, "neighbours", "visits", "revisit", "shared_neighbours", "sigma", "area")
+
+    def prior(self, count: int) -> float:
+        """Nats against any two of ``count`` tracklets being one person."""
+        return math.log(max(count / self.visits, 1.0))
+
+    def in_common(self, common: np.ndarray, count: int) -> np.ndarray:
+        """Evidence of the share of neighbours, 0..1, that two of ``count`` tracklets have in ``common``."""
+        return self.shared * self.prior(count) * (common - 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +113,9 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
     odds = evidence.appearance(distance + shift, settings.slope, settings.offset)
     odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
     odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
-    prior = np.log(max(len(rows) / settings.visits, 1.0))
-    odds -= prior
+    odds -= settings.prior(len(rows))
     common = evidence.shared_neighbours(pairs, odds, len(rows), settings.shared_neighbours)
-    odds += settings.shared * prior * (common - 0.1)
+    odds += settings.in_common(common, len(rows))
     told = odds > settings.missing  # the others weigh as much as pairs that are no neighbours: a large graph stays sparse
     return pairs[told], odds[told]
 
@@ -127,4 +135,4 @@ def _confidence(
             out[row] = ties.get(label, missing)
         else:
             out[row] = -max((mean for other, mean in ties.items() if compatible([row], sorted(members[other]))), default=missing)
-    return 1 / (1 + np.exp(-np.clip(out, -30, 30)))
+    return evidence.probability(out)

@@ -265,9 +265,5 @@ def forbidden(tracklets: Tracklets, a: np.ndarray, b: np.ndarray, site: Site) ->
     for one in np.unique(ca).tolist():
         for other in np.unique(cb).tolist():
             block = np.ix_(ca == one, cb == other)
-            if not site.may_overlap(one, other):
-                out[block] = gap[block] < 0
-                ways = [link for link in (site.link(one, other), site.link(other, one)) if link is not None]
-                if ways and one != other:
-                    out[block] |= gap[block] < min(link.least for link in ways)
+            out[block] = gap[block] < site.wait(one, other)
     return out

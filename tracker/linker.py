@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tracker.association import AssociationSettings
-from tracker.clustering import groups, mean_ties, revise
+from tracker.clustering import adjacency, groups, mean_ties, revise
 from tracker.look_graph import LookGraph
 from tracker.settings import not_negative, over_zero
 from tracker.site import Site
@@ -314,11 +314,8 @@ class Linker:
     def _best_alternative(self, region: _Region, row: int) -> float:
         """The mean evidence for the person, not its own, who fits a look best."""
         person = self._graph.looks["person"][region.looks].tolist()
-        around = [
-            (int(b if a == row else a), weight)
-            for (a, b), weight in zip(region.pairs.tolist(), region.weights.tolist(), strict=True) if row in (a, b)
-        ]  # fmt: skip
-        ties = mean_ties(row, around, person, groups(person), self.association.missing)
+        near = adjacency(len(person), region.pairs, region.weights)
+        ties = mean_ties(row, near[row], person, groups(person), self.association.missing)
         return max((mean for number, mean in ties.items() if number != person[row]), default=self.association.missing)
 
     # memory

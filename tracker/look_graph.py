@@ -68,7 +68,7 @@ class LookGraph:
     @property
     def prior(self) -> float:
         """Nats against any two being one person, the more the more there are."""
-        return math.log(max(len(self.sightings) / self.settings.visits, 1.0))
+        return self.settings.prior(len(self.sightings))
 
     def compare(self, rows: np.ndarray, time: float, paths: dict[int, TrackletUpdate]) -> None:
         """Make the ties of ``rows`` (n,) of looks anew: to their nearest neighbours.
@@ -125,12 +125,7 @@ class LookGraph:
         """(cameras, cameras) seconds that must lie between two sightings of a person; -inf where both may see them at once."""
         names = list(self._cameras)
         if self._waits.shape[0] != len(names):
-            self._waits = np.full((len(names), len(names)), -np.inf)
-            for a, one in enumerate(names):
-                for b, other in enumerate(names):
-                    if not self.site.may_overlap(one, other):
-                        ways = [link.least for link in (self.site.link(one, other), self.site.link(other, one)) if link is not None]
-                        self._waits[a, b] = min(ways, default=0.0) if one != other else 0.0
+            self._waits = np.array([[self.site.wait(one, other) for other in names] for one in names])
         return self._waits
 
     def _likeliest(self, row: int) -> list[int]:
@@ -162,7 +157,7 @@ class LookGraph:
         best = np.zeros((len(around), len(around)))
         best[first, second] = evidence.probability(np.array(total))
         common = evidence.shared_in_small(best, np.array(pairs))
-        return np.array(pairs), odds + self.settings.shared * prior * (common - 0.1)
+        return np.array(pairs), odds + self.settings.in_common(common, len(self.sightings))
 
     def conflicts(self, region: list[int]) -> np.ndarray:
         """(r, r) bool: looks that cannot be one person's."""

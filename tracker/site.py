@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Self
 
 import numpy as np
@@ -110,6 +111,13 @@ class Site(BaseModel):
         if self.overlaps is None:
             return self.link(a, b) is None and self.link(b, a) is None
         return any(a in group and b in group for group in self.overlaps)
+
+    def wait(self, a: str, b: str) -> float:
+        """Seconds that must lie between a person's sightings in two cameras; -inf where both may see them at once."""
+        if self.may_overlap(a, b):
+            return -math.inf
+        ways = [link.least for link in (self.link(a, b), self.link(b, a)) if link is not None and a != b]
+        return min(ways, default=0.0)
 
     def link(self, start: str, end: str) -> Link | None:
         for link in self.links:
