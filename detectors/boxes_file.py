@@ -1,7 +1,8 @@
-"""Detections from a MOTChallenge text file instead of a model: bring your own boxes."""
+"""Boxes from a MOTChallenge text file instead of a model: bring your own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,21 @@ from detectors.detections import Detections
 LARGEST = 1e9  # frames and pixels beyond are a broken file
 
 
-def read_boxes(path: Path) -> dict[int, Detections]:
-    """Read ``frame, id, left, top, width, height, score, ...`` rows; frames count from 1.
+@dataclass(frozen=True)
+class Rows:
+    """Row-aligned: ``frames`` (n,) int64 from 1, ``ids`` (n,) float64, ``boxes`` (n, 4) float32 x1, y1, x2, y2 px, ``scores`` (n,)."""
 
-    A file without a seventh column gives every box the score 1; scores over 1 (MOT15's public boxes, say) are scaled to the
-    file's greatest. Raises FileNotFoundError, or ValueError naming file, line and what is wrong.
+    frames: np.ndarray
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+def read_rows(path: Path) -> Rows:
+    """Read ``frame, id, left, top, width, height[, score, ...]`` rows; without a seventh column every score is 1.
+
+    Raises FileNotFoundError, or ValueError naming file, line and what is wrong.
     """
-    frames: list[int] = []
     rows: list[list[float]] = []
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
@@ -34,12 +43,21 @@ def read_boxes(path: Path) -> dict[int, Detections]:
                 raise ValueError(f"{path}, line {number}: numbers must be finite, width and height not negative: {line.strip()[:60]!r}")
             if values[0] < 1 or values[0] != int(values[0]):
                 raise ValueError(f"{path}, line {number}: frame {fields[0]}; frames are whole numbers from 1")
-            frames.append(int(values[0]))
-            rows.append([*values[2:6], values[6] if len(values) > 6 else 1.0])
-    table = np.array(rows, np.float32).reshape(-1, 5)
-    scores = table[:, 4]
-    if len(scores) and scores.max() > 1:
-        scores = scores / scores.max()
-    boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], 1)
-    index = np.array(frames, np.int64)
-    return {int(frame): Detections(boxes[index == frame], scores[index == frame].clip(0, 1)) for frame in np.unique(index)}
+            rows.append([*values, 1.0][:7])
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    boxes = np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], 1)
+    return Rows(table[:, 0].astype(np.int64), table[:, 1], boxes.astype(np.float32), table[:, 6])
+
+
+def read_boxes(path: Path) -> dict[int, Detections]:
+    """Detections by frame, from 1. Scores over 1 (MOT15's public boxes, say) are scaled to the file's greatest.
+
+    Raises as ``read_rows`` does.
+    """
+    rows = read_rows(path)
+    scores = rows.scores / max(rows.scores.max(initial=0), 1)
+    return {
+        int(frame): Detections(rows.boxes[mine], scores[mine].clip(0, 1))
+        for frame in np.unique(rows.frames)
+        for mine in [rows.frames == frame]
+    }

@@ -66,6 +66,9 @@ def run(
     detections: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
     ] = None,
+    tracks: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]TRACKS.TXT", help="Another tracker's tracks (MOTChallenge text), taken as they are.")
+    ] = None,
     site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
     every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
     start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
@@ -88,7 +91,7 @@ def run(
         "output.video": False if no_video else None,
     }  # fmt: skip
     settings = load_config(config, set_ or (), options)
-    specs = specify(videos or (), camera or (), detections or ())
+    specs = specify(videos or (), camera or (), detections or (), tracks or ())
     if out is None:
         raise UsageError("no output folder given: add -o OUT")
     request = Request(specs, settings, out, resume, load_site(site), BEGAN)
@@ -106,11 +109,7 @@ def run(
 
 def report(record: dict[str, Any], out: Path, as_json: bool, quiet: bool) -> None:
     """Say what came of a run: results on standard output, what went wrong on standard error."""
-    for name, message in record["not_opened"].items():
-        say(f"passerby: {name}: not opened: {message}")
-    for name, camera in record["cameras"].items():
-        for text in [*camera["warnings"], *([camera["error"]] if camera["error"] else [])]:
-            say(f"passerby: {name}: {text}")
+    report_failures(record)
     if as_json:
         print(json.dumps(record, indent=1))
     elif not quiet:
@@ -127,6 +126,14 @@ def report(record: dict[str, Any], out: Path, as_json: bool, quiet: bool) -> Non
         say("passerby: stopped by a signal; what is written is complete so far, and --resume goes on from here")
 
 
+def report_failures(record: dict[str, Any]) -> None:
+    for name, message in record["not_opened"].items():
+        say(f"passerby: {name}: not opened: {message}")
+    for name, camera in record["cameras"].items():
+        for text in [*camera["warnings"], *([camera["error"]] if camera["error"] else [])]:
+            say(f"passerby: {name}: {text}")
+
+
 def people_line(counts: dict[str, Any]) -> str:
     several = f", {counts['in_several_cameras']} of them in several cameras" if counts["in_several_cameras"] else ""
     return f"people: {counts['identities']} in {counts['tracklets']} tracks{several}"
@@ -134,8 +141,12 @@ def people_line(counts: dict[str, Any]) -> str:
 
 @app.command(epilog=EXIT_CODES)
 def associate(
-    runs: Annotated[list[Path], typer.Argument(help="Output folders of passerby run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
+    runs: Annotated[list[Path] | None, typer.Argument(help="Output folders of passerby run.")] = None,
+    tracks: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Any tracker's MOTChallenge text of a camera, with its --video.")
+    ] = None,
+    video: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="The video that --tracks NAME=... is of.")] = None,
     site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set_: Annotated[
@@ -145,12 +156,27 @@ def associate(
     online: Annotated[bool, typer.Option("--online", help="Decide as if the cameras ran now; events.jsonl says what and when.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Say which tracks of any number of runs are the same person: identities over cameras, sheets and a page."""
+    """Say which tracks of any number of runs, or of any tracker with its videos, are the same person: identities, sheets and a page."""
+    from pipeline.cameras import specify
     from pipeline.config import load_config
-    from pipeline.job import associate_runs
+    from pipeline.errors import UsageError
+    from pipeline.job import associate_runs, given_run
     from pipeline.site import load_site
 
-    settings = load_config(config, set_ or ())
+    settings, places, failed = load_config(config, set_ or ()), load_site(site), 0
+    runs = list(runs or ())
+    if tracks or video:
+        if not video:
+            raise UsageError("--tracks goes with the video it is of: add --video NAME=PATH")
+        specs = specify((), video, tracks=tracks or (), option="--video")
+        if bare := [spec.name for spec in specs if spec.tracks is None]:
+            raise UsageError(f"--video {bare[0]}=...: no --tracks {bare[0]}=TRACKS.TXT for it")
+        record = given_run(specs, settings, out / "given", places)
+        failed = record["exit_code"]
+        report_failures(record)
+        runs.append(out / "given")
+    if not runs:
+        raise UsageError("nothing to associate: give output folders of passerby run, or --tracks NAME=TRACKS.TXT with --video NAME=PATH")
     if refined:
         from pipeline.refining import refine_run
 
@@ -158,8 +184,10 @@ def associate(
         for run, into in zip(runs, better, strict=True):
             refine_run(run, into, settings.refine)
         runs = better
-    counts = associate_runs(runs, out, load_site(site), settings, online)
+    counts = associate_runs(runs, out, places, settings, online)
     print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
+    if failed:
+        raise typer.Exit(failed)
 
 
 app.add_typer(reid_app, name="reid")

@@ -85,7 +85,8 @@ class _CameraRun:
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker)
         self.collector = Collector(camera.name, config.output.sheet_crops)
-        self.text = TracksWriter((self.folder / "tracks.txt").open("w", encoding="utf-8"), config.output.fill)
+        fill = 0.0 if camera.tracks else config.output.fill  # another tracker's gaps are its own
+        self.text = TracksWriter((self.folder / "tracks.txt").open("w", encoding="utf-8"), fill)
         source = camera.source
         self.video = None
         if config.output.video:
@@ -100,6 +101,7 @@ class _CameraRun:
             frame = next(self.iterator, None)
             if frame is None:
                 self.result.end()
+                self._compare_lengths()
             return frame
         except PasserbyError as error:
             self.camera.source.progress.error = str(error)
@@ -107,6 +109,28 @@ class _CameraRun:
             self.camera.source.progress.error = f"{self.camera.source.path}: reading failed ({type(error).__name__}: {error})"
         self.result.end()
         return None
+
+    def _compare_lengths(self) -> None:
+        given, progress = self.camera.tracks, self.camera.source.progress
+        if given is not None and self.config.reading.end is None and given.last > progress.frames_in:
+            progress.warn(
+                f"{given.path}: has rows up to frame {given.last}, the source {progress.frames_in} frames: are they of the same video?"
+            )
+
+    def wanted(self, frame: Frame, found: Detections) -> np.ndarray:
+        """Rows of ``found`` to be embedded."""
+        given = self.camera.tracks
+        return self.tracker.wanted(found, frame.time) if given is None else given.wanted(frame.index + 1, frame.time)
+
+    def follow(self, frame: Frame, found: Detections, looks: dict[int, np.ndarray] | None) -> Tracks:
+        given = self.camera.tracks
+        if given is None:
+            return self.tracker.update(found, frame.time, None if looks is None else partial(_look_up, looks))
+        return given.tracks(frame.index + 1, frame.time, list(looks or ()))
+
+    def held(self, frame: Frame) -> np.ndarray:
+        """Ids of the tracks that may go on."""
+        return self.tracker.held if self.camera.tracks is None else self.camera.tracks.held(frame.index + 1)
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray], table: TrackletTable) -> None:
         self.text.add(frame, tracks)
@@ -116,7 +140,7 @@ class _CameraRun:
         self.result.last_time = frame.time
         if self.video is not None:
             self.video.write(frame, tracks)
-        for tracklet in self.collector.finish(self.tracker.held):
+        for tracklet in self.collector.finish(self.held(frame)):
             self.keep(tracklet, table)
 
     def keep(self, tracklet: Tracklet, table: TrackletTable) -> None:
@@ -205,9 +229,8 @@ def _steps(
             frame = frames[one.camera.name]
             found, looks = step.detections[one.camera.name], step.embeddings.get(one.camera.name, {})
             one.result.offered += int((found.scores >= one.config.tracker.high).sum())
-            embed = None if embedder is None else partial(_look_up, looks)
             with watch("track"):
-                tracks = one.tracker.update(found, frame.time, embed)
+                tracks = one.follow(frame, found, None if embedder is None else looks)
             one.result.embedded += len(looks)
             with watch("write"):
                 one.take(frame, tracks, looks, table)
@@ -225,7 +248,7 @@ def _embed(
     for one in live:
         name = one.camera.name
         with watch("track"):
-            rows = one.tracker.wanted(detections[name], frames[name].time)
+            rows = one.wanted(frames[name], detections[name])
         asked.append((name, rows.tolist()))
         with watch("embed"):
             crops += crop_boxes(frames[name].image, detections[name].boxes[rows])
@@ -239,11 +262,14 @@ def _look_up(looks: dict[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 
 def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector | None) -> dict[str, Detections]:
+    asked = [one.camera.name for one in live if one.camera.detected]
+    found = {} if detector is None or not asked else dict(zip(asked, detector.detect([frames[name].image for name in asked]), strict=True))
     out = {}
-    asked = [one.camera.name for one in live if one.camera.boxes is None]
-    if asked and detector is not None:
-        out = dict(zip(asked, detector.detect([frames[name].image for name in asked]), strict=True))
     for one in live:
-        if one.camera.boxes is not None:
-            out[one.camera.name] = one.camera.boxes.get(frames[one.camera.name].index + 1, Detections.empty())
-    return {one.camera.name: within(out[one.camera.name], one.camera.area) for one in live}
+        camera, number = one.camera, frames[one.camera.name].index + 1
+        if camera.tracks is not None:  # taken as they are, wherever they stand
+            out[camera.name] = camera.tracks.detections(number)
+            continue
+        boxes = found[camera.name] if camera.boxes is None else camera.boxes.get(number, Detections.empty())
+        out[camera.name] = within(boxes, camera.area)
+    return out

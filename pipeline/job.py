@@ -77,15 +77,15 @@ class Request:
 
 
 def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None, Embedder | None]:
-    """The models a run needs: no detector where every camera brings its boxes, no embedder for ``reid.model`` none."""
-    detector = detectors.load_detector(settings=config.detector) if any(camera.boxes is None for camera in cameras) else None
+    """The models a run needs: no detector where every camera brings its boxes or tracks, no embedder for ``reid.model`` none."""
+    detector = detectors.load_detector(settings=config.detector) if any(camera.detected for camera in cameras) else None
     embedder = None if config.reid.model == "none" else Embedder(settings=config.reid)
     return detector, embedder
 
 
 def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
     """Open the cameras. Raises SourceError where none can be opened."""
-    cameras, refused = open_cameras(request.specs, request.config.reading.rate)
+    cameras, refused = open_cameras(request.specs, request.config.reading.rate, request.config.tracker)
     if not cameras:
         raise SourceError("no source could be opened:\n" + "\n".join(f"  {message}" for message in refused.values()))
     return cameras, refused
@@ -95,7 +95,7 @@ def refuse_own_inputs(request: Request) -> None:
     """Raise UsageError where a run would write over what it reads."""
     written = [(request.out / folder).resolve() for folder in ("people", *(spec.name for spec in request.specs))]
     for spec in request.specs:
-        for path in (Path(spec.path), *([spec.boxes] if spec.boxes else [])):
+        for path in spec.inputs:
             place = path.resolve()
             if any(place == folder or folder in place.parents for folder in written):
                 raise UsageError(f"{path}: the run would write into this input's folder ({request.out}); choose another output folder")
@@ -212,6 +212,11 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
     if online:
         write_events(out / "events.jsonl", events)
     return _finish_association(out, recorded, found)
+
+
+def given_run(specs: list[CameraSpec], config: Config, out: Path, site: Site) -> dict[str, Any]:
+    """A run of tracks that are there already, without annotated video, for association with others; returns its record."""
+    return execute(Request(specs, config.model_copy(update={"output": config.output.model_copy(update={"video": False})}), out, site=site))
 
 
 def _finish_association(out: Path, recorded: Recorded, found: Identities) -> dict[str, Any]:

@@ -64,10 +64,7 @@ def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any], sit
     decides = config.as_dict() | {"models": models}
     decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of it may change, not what is seen
     decides["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
-    decides["sources"] = [
-        (spec.name, [(str(path.resolve()), _stamp(path)) for path in (Path(spec.path), *([spec.boxes] if spec.boxes else []))])
-        for spec in specs
-    ]
+    decides["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -118,3 +118,16 @@ def augment(pictures: np.ndarray, rng: np.random.Generator, pad: int = 5, erase:
         top, left = int(rng.integers(0, h - tall)), int(rng.integers(0, w - wide))
         out[erased, top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
     return out
+
+
+CHANNEL_ORDERS = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+
+
+def recolour(pictures: np.ndarray, labels: np.ndarray, ids: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Swap the colour channels of a ``share`` of the batch's identities, each of which is then another identity.
+
+    ``pictures`` (n, h, w, 3) uint8, ``labels`` (n,) below ``ids``; the labels returned are below 6 ``ids``.
+    """
+    who, index = np.unique(labels, return_inverse=True)
+    order = np.where(rng.random(len(who)) < share, rng.integers(1, len(CHANNEL_ORDERS), len(who)), 0)[index]
+    return np.take_along_axis(pictures, CHANNEL_ORDERS[order][:, None, None], 3), labels + ids * order

@@ -35,42 +35,81 @@ class MPN(nn.Module):
     convolution, which is the same arithmetic in fewer calls.
     """
 
-    def __init__(self, backbone: nn.Module, ids: int, parts: int = 4, width: int = 256, dim: int = 128) -> None:
+    def __init__(
+        self, backbone: nn.Module, ids: int, parts: int = 4, width: int = 256, dim: int = 128, neck: bool = False, attention: bool = False
+    ) -> None:
         super().__init__()
         self.backbone, self.parts, self.width, self.dim = backbone, parts, width, dim
         self.reduce = nn.Conv2d(backbone.channels, parts * width, 1, bias=False)
         self.reduce_norm = nn.BatchNorm2d(parts * width)
         self.project = nn.Conv2d(parts * width, parts * dim, 1, groups=parts, bias=False)
         self.project_norm = nn.BatchNorm2d(parts * dim)
+        self.attention = Attention(parts * width, parts) if attention else nn.Identity()
+        self.neck = nn.BatchNorm2d(parts * dim) if neck else nn.Identity()
+        if isinstance(self.neck, nn.BatchNorm2d):
+            self.neck.bias.requires_grad_(False)
         for layer in (self.reduce, self.project):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         self.main_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
         self.aux_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
 
-    def head(self, maps: torch.Tensor) -> torch.Tensor:
-        """(n, parts * width, h, w) -> (n, parts, dim): global max pooling and the second convolution."""
+    def head(self, maps: torch.Tensor, counted: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, parts * width, h, w) -> (n, parts, dim) features, and the same after the neck.
+
+        Global max pooling and the second convolution. Running statistics are taken where ``counted``.
+        """
         pooled = F.adaptive_max_pool2d(maps, 1)
-        return F.relu(self.project_norm(self.project(pooled))).flatten(1).unflatten(1, (self.parts, self.dim))
+        features = F.relu(batch_norm(self.project_norm, self.project(pooled), counted))
+        necked = batch_norm(self.neck, features, counted) if isinstance(self.neck, nn.BatchNorm2d) else features
+        return self._by_part(features), self._by_part(necked)
+
+    def _by_part(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1).unflatten(1, (self.parts, self.dim))
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.reduce_norm(self.reduce(self.backbone(images))))
+        maps: torch.Tensor = self.attention(F.relu(self.reduce_norm(self.reduce(self.backbone(images)))))
+        return maps
 
     def forward(self, images: torch.Tensor, masks: torch.Tensor) -> Outputs:
         """``images`` (n, 3, h, w) normalised RGB, ``masks`` (n, parts, h', w') in 0..1 on the backbone's map."""
         maps = self.maps(images)
-        main = self.head(maps)
-        # after ReLU the maps are not negative, so masking by zero and max pooling see the part alone
-        aux = self.head((maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2))
+        main, main_necked = self.head(maps)
+        # after ReLU the maps are not negative, so masking by zero and max pooling see the part alone; the running statistics
+        # are the main tasks' alone, since they alone run in inference
+        aux, aux_necked = self.head((maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2), counted=False)
         return Outputs(
             main,
             aux,
-            torch.einsum("nkd,kdi->nki", main, self.main_classifiers),
-            torch.einsum("nkd,kdi->nki", aux, self.aux_classifiers),
+            torch.einsum("nkd,kdi->nki", main_necked, self.main_classifiers),
+            torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers),
         )
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) normalised RGB -> (n, parts * dim) unit rows: the main tasks alone."""
-        return F.normalize(self.head(self.maps(images)).flatten(1))
+        return F.normalize(self.head(self.maps(images))[1].flatten(1))
+
+
+def batch_norm(norm: nn.BatchNorm2d, x: torch.Tensor, counted: bool = True) -> torch.Tensor:
+    """``norm(x)``; with ``counted`` False, training leaves its running statistics as they are."""
+    if counted or not norm.training:
+        return norm(x)  # type: ignore[no-any-return]
+    return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+
+
+class Attention(nn.Module):
+    """MPN's channel attention, for each part its own: max pooling, 1x1 convolution to a quarter, ReLU, back, sigmoid."""
+
+    def __init__(self, channels: int, parts: int, reduction: int = 4) -> None:
+        super().__init__()
+        fewer = channels // reduction
+        self.squeeze = nn.Conv2d(channels, fewer, 1, groups=parts, bias=False)
+        self.squeeze_norm = nn.BatchNorm2d(fewer)
+        self.excite = nn.Conv2d(fewer, channels, 1, groups=parts, bias=False)
+        self.excite_norm = nn.BatchNorm2d(channels)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        weight = F.relu(self.squeeze_norm(self.squeeze(maps.amax((2, 3), keepdim=True))))
+        return maps * torch.sigmoid(self.excite_norm(self.excite(weight)))
 
 
 def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -91,9 +130,11 @@ class Inference(nn.Module):
         mpn.eval()
         self.backbone = mpn.backbone
         self.reduce = fold_norm(mpn.reduce, mpn.reduce_norm)
+        self.attention = mpn.attention
         self.project = fold_norm(mpn.project, mpn.project_norm)
+        self.neck = mpn.neck
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        pooled = F.relu(self.reduce(self.backbone(images))).amax((2, 3), keepdim=True)
-        features = F.relu(self.project(pooled)).flatten(1)
+        pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
+        features = self.neck(F.relu(self.project(pooled))).flatten(1)
         return features / torch.sqrt((features * features).sum(1, keepdim=True) + 1e-12)

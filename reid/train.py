@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reid import losses
 from reid.backbones import Backbone
-from reid.data import Split, augment, held_out, load_pictures, market1501, pk_batches
+from reid.data import CHANNEL_ORDERS, Split, augment, held_out, load_pictures, market1501, pk_batches, recolour
 from reid.evaluate import Retrieval, retrieval
 from reid.model import MPN
 from reid.priors import stripes
@@ -50,6 +50,10 @@ class Recipe(BaseModel):
     alignment: float = Field(default=1.0, ge=0)
     ema: float = Field(default=0.998, ge=0, lt=1)
     held_out_ids: int = Field(default=75, ge=0)
+    neck: bool = Field(default=False, description="BNNeck: a batch norm between features and classifiers, also in inference")
+    attention: bool = Field(default=False, description="channel attention on each part's map")
+    recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
+    backbone_rate: float = Field(default=1, gt=0, description="the backbone's learning rate as a share of the head's")
     frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(default=2, ge=1)
@@ -64,7 +68,7 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
     wanted = recipe.pretrained if pretrained is None else pretrained
     backbone = Backbone(recipe.backbone, pretrained=wanted, frozen=recipe.frozen_stages)
-    mpn = MPN(backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim)
+    mpn = MPN(backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim, recipe.neck, recipe.attention)
     return mpn.to(memory_format=torch.channels_last)
 
 
@@ -84,7 +88,14 @@ def features(mpn: MPN, pictures: np.ndarray, batch: int = 128, flip: bool = True
 def head_features(mpn: MPN, pictures: np.ndarray, batch: int = 128) -> torch.Tensor:
     """(n, h, w, 3) uint8 RGB -> (n, parts, dim), what the classifiers see."""
     mpn.eval()
-    return torch.cat([mpn.head(mpn.maps(to_tensor(pictures[i : i + batch]))) for i in range(0, len(pictures), batch)])
+    return torch.cat([mpn.head(mpn.maps(to_tensor(pictures[i : i + batch])))[1] for i in range(0, len(pictures), batch)])
+
+
+def parameter_groups(mpn: MPN, recipe: Recipe) -> list[dict[str, object]]:
+    """The parameters of the head and of the backbone for the optimiser, with the ``share`` of the learning rate that each gets."""
+    backbone = set(mpn.backbone.parameters())
+    head = [p for p in mpn.parameters() if p not in backbone]
+    return [{"params": head, "share": 1.0}, {"params": list(mpn.backbone.parameters()), "share": recipe.backbone_rate}]
 
 
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
@@ -107,14 +118,15 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     pictures = load_pictures(split.paths, recipe.height, recipe.width)
     held_pictures = load_pictures(held.paths, recipe.height, recipe.width)
 
-    mpn = build(recipe, labels.max() + 1, pretrained=None if recipe.start is None else False)
+    ids = int(labels.max() + 1)
+    mpn = build(recipe, ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), pretrained=None if recipe.start is None else False)
     if recipe.start is not None and not (resume and (out / "last.pt").exists()):
         sample = np.random.default_rng(recipe.seed).permutation(len(pictures))[:512]
         start_from(mpn, recipe.start, to_tensor(pictures[sample]))
         classifiers_from_centres(mpn, head_features(mpn, pictures), torch.from_numpy(labels))
         print(f"started from {recipe.start}: held-out {validate(mpn, held, held_pictures)}", flush=True)
     average = copy.deepcopy(mpn).eval()
-    optimizer = torch.optim.AdamW(mpn.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(parameter_groups(mpn, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = len(split.ids) // (recipe.batch_ids * recipe.batch_images)
     first, last = 0, out / "last.pt"
     if resume and last.exists():
@@ -135,10 +147,13 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
             warm = min(1.0, (epoch + (count + 1) / steps) / max(recipe.warmup_epochs, 1e-9))
             rate = recipe.learning_rate * warm * max(0.01, 0.5 * (1 + math.cos(math.pi * min(done, 1))))
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            who = torch.from_numpy(labels[rows])
+                group["lr"] = rate * group["share"]
+            batch, named = pictures[rows], labels[rows]
+            if recipe.recoloured:
+                batch, named = recolour(batch, named, ids, recipe.recoloured, rng)
+            who = torch.from_numpy(named)
             with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-                result = mpn(to_tensor(augment(pictures[rows], rng)), masks).float()
+                result = mpn(to_tensor(augment(batch, rng)), masks).float()
             terms = (
                 losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing),
                 losses.part_cross_entropy(result.aux_logits, who, smoothing=recipe.label_smoothing),
@@ -174,7 +189,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
                 writer.writeheader()
             writer.writerow(row)
         state = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        state |= {"recipe": recipe.model_dump(mode="json"), "ids": int(labels.max() + 1)}
+        state |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2])}
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
     return last
