@@ -175,7 +175,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
                     flush=True,
                 )
         score = validate(average, held, held_pictures)
-        row = {"epoch": epoch + 1, **dict(zip(("main", "aux", "align", "triplet"), (sums / count).round(4), strict=True))}
+        row = {"epoch": epoch + 1, **dict(zip(("main", "aux", "align", "triplet"), (sums / count).round(4).tolist(), strict=True))}
         row |= {
             "held_out_map": round(score.map, 4),
             "held_out_rank1": round(score.rank1, 4),

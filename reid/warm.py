@@ -13,14 +13,20 @@ from torch import nn
 from reid.model import MPN
 
 
-def fused_layers(bundle: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run."""
+def fused_layers(bundle: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple[torch.Tensor, torch.Tensor] | None]:
+    """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run; and (scale, shift) of its neck, if any."""
     graph = onnx.load(bundle).graph
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    tensors = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor), np.float32)) for tensor in graph.initializer}
     convs = [node for node in graph.node if node.op_type == "Conv"]
     if not convs or any(name not in tensors for node in convs for name in node.input[1:]):
         raise ValueError(f"{bundle}: not a bundle in fp32 that a training can start from")
-    return [tuple(torch.from_numpy(np.array(tensors[name], np.float32)) for name in node.input[1:3]) for node in convs]  # type: ignore[misc]
+    neck = None
+    for node in graph.node:
+        if node.op_type == "BatchNormalization":
+            scale, shift, mean, variance = (tensors[name] for name in node.input[1:])
+            scale = scale / torch.sqrt(variance + next(a.f for a in node.attribute if a.name == "epsilon"))
+            neck = scale, shift - mean * scale
+    return [tuple(tensors[name] for name in node.input[1:3]) for node in convs], neck  # type: ignore[misc]
 
 
 @torch.no_grad()
@@ -28,29 +34,34 @@ def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
     """Give ``mpn`` the weights of ``bundle``; its embeddings of ``images`` (n, 3, h, w) then equal the bundle's.
 
     A fused convolution has its batch norm folded in; the norm gets the statistics of ``images`` and the scale and shift that
-    undo them. Raises ValueError where the bundle has other layers than ``mpn``.
+    undo them. A neck that the bundle lacks starts as the norm of ``images``. Raises ValueError where the bundle has other layers.
     """
     convs: list[nn.Conv2d] = []
     hooks = [m.register_forward_hook(lambda m, *_: convs.append(m)) for m in mpn.modules() if isinstance(m, nn.Conv2d)]
     mpn.eval().embed(images[:1])
     for hook in hooks:
         hook.remove()
-    layers = fused_layers(bundle)
-    if [tuple(c.weight.shape) for c in convs] != [tuple(w.shape) for w, _ in layers]:
-        raise ValueError(f"{bundle}: its layers are not those of the recipe: another backbone or number of parts?")
-    norms: list[nn.BatchNorm2d] = []
+    layers, neck = fused_layers(bundle)
+    same = [tuple(c.weight.shape) for c in convs] == [tuple(w.shape) for w, _ in layers]
+    if not same or (neck is not None and not isinstance(mpn.neck, nn.BatchNorm2d)):
+        raise ValueError(f"{bundle}: its layers are not those of the recipe: another backbone, number of parts, or neck?")
+    shifts = iter([bias for conv, (_, bias) in zip(convs, layers, strict=True) if conv.bias is None])
 
     def undo(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
-        shift = layers[len(norms)][1]
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
         norm.running_mean, norm.running_var = mean, variance
-        norm.weight.copy_(torch.sqrt(variance + norm.eps))
-        norm.bias.copy_(mean + shift)
-        norms.append(norm)
+        if norm is not mpn.neck:
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))
+            norm.bias.copy_(mean + next(shifts))
+        elif neck is not None:
+            norm.weight.copy_(torch.sqrt(variance + norm.eps) * neck[0])
+            norm.bias.copy_(mean * neck[0] + neck[1])
 
-    for conv, (weight, _) in zip(convs, layers, strict=True):
+    for conv, (weight, bias) in zip(convs, layers, strict=True):
         conv.weight.copy_(weight)
+        if conv.bias is not None:
+            conv.bias.copy_(bias)
     hooks = [m.register_forward_pre_hook(undo) for m in mpn.modules() if isinstance(m, nn.BatchNorm2d)]
     mpn.embed(images)
     for hook in hooks:

@@ -27,9 +27,9 @@ class Tiny(nn.Module):
         return self.conv(images)
 
 
-def mpn(parts=3):
+def mpn(parts=3, **options):
     torch.manual_seed(0)
-    return MPN(Tiny(), ids=5, parts=parts, width=16, dim=8)
+    return MPN(Tiny(), ids=5, parts=parts, width=16, dim=8, **options)
 
 
 def test_stripes_cover_the_map_and_none_is_empty():
@@ -92,14 +92,68 @@ def test_triplet_by_hand():
     assert float(batch_hard_triplet(features, labels, 0.4)) == pytest.approx(0.4, rel=1e-5)
 
 
-def test_the_fused_form_is_exact():
-    model = mpn(6).train()
+@pytest.mark.parametrize("options", [{}, {"neck": True}, {"attention": True}, {"neck": True, "attention": True}])
+def test_the_fused_form_is_exact(options):
+    model = mpn(6, **options).train()
     for _ in range(3):
         model(torch.randn(8, 3, 24, 16), torch.from_numpy(stripes(6, 6, 4))[None])  # moves the running statistics
     model.eval()
     images = torch.randn(5, 3, 24, 16)
     with torch.no_grad():
         np.testing.assert_allclose(Inference(model)(images).numpy(), model.embed(images).numpy(), atol=1e-6)
+
+
+def test_the_neck_stands_between_features_and_classifiers():
+    model = mpn(neck=True).train()
+    result = model(torch.randn(16, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None])
+    assert result.main.min() >= 0  # features end in ReLU
+    assert not model.neck.bias.requires_grad
+    with torch.no_grad():
+        mean = model.head(model.maps(torch.randn(16, 3, 24, 16)))[1].mean(0)
+    np.testing.assert_allclose(mean.numpy(), 0, atol=1e-5)  # centred
+
+
+def test_auxiliary_tasks_leave_the_running_statistics_of_inference_alone():
+    one, other = mpn(neck=True).train(), mpn(neck=True).train()
+    images, masks = torch.randn(8, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None]
+    one(images, masks)
+    other(images, 0 * masks)
+    for name in ("project_norm", "neck"):
+        np.testing.assert_array_equal(getattr(one, name).running_mean.numpy(), getattr(other, name).running_mean.numpy())
+
+
+def test_attention_weighs_each_part_by_its_own_channels():
+    model = mpn(attention=True).eval()
+    maps = torch.rand(2, 48, 6, 4)
+    weighed = (model.attention(maps) / maps).detach()
+    assert float(weighed.min()) > 0
+    assert float(weighed.max()) < 1
+    changed = maps.clone()
+    changed[:, :16] = 0.5  # part 1's channels
+    np.testing.assert_array_equal(model.attention(maps)[:, 16:].detach().numpy(), model.attention(changed)[:, 16:].detach().numpy())
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_neck_starts_from_a_bundle(tmp_path, given):
+    """From a bundle with a neck the embeddings are the bundle's; from one without, the neck begins as a plain norm."""
+    from reid.warm import start_from
+
+    model = mpn(neck=given).train()
+    for _ in range(3):
+        model(torch.randn(8, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None])
+    if given:
+        model.neck.weight.data.uniform_(0.5, 2)
+    path = tmp_path / "b.onnx"
+    torch.onnx.export(Inference(model.eval()), (torch.zeros(2, 3, 24, 16),), str(path), dynamo=False, opset_version=17)
+    images, new = torch.randn(16, 3, 24, 16), mpn(neck=True)
+    start_from(new, path, images)
+    with torch.no_grad():
+        if given:
+            np.testing.assert_allclose(new.eval().embed(images).numpy(), model.embed(images).numpy(), atol=1e-5)
+        else:
+            np.testing.assert_allclose(new.eval().head(new.maps(images))[1].mean(0).numpy(), 0, atol=1e-5)
+    with pytest.raises(ValueError, match="or neck"):
+        start_from(mpn(neck=not given, parts=3 if given else 2), path, images)
 
 
 def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
@@ -124,7 +178,7 @@ def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     centred = centred - centred.mean(0)
     own = torch.einsum("nkd,kdn->kn", centred, model.main_classifiers)
     np.testing.assert_allclose(own.detach().numpy(), 8.0, rtol=1e-4)
-    with pytest.raises(ValueError, match="another backbone or number of parts"):
+    with pytest.raises(ValueError, match="another backbone, number of parts, or neck"):
         start_from(build(Recipe(backbone="mobilenetv2_100", parts=2), ids=3, pretrained=False), bundle, images)
     with pytest.raises(ValueError, match="not a bundle in fp32"):
         start_from(model, without_convolutions(bundle, tmp_path), images)
