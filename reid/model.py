@@ -133,6 +133,7 @@ class Inference(nn.Module):
         self.attention = mpn.attention
         self.project = fold_norm(mpn.project, mpn.project_norm)
         self.neck = mpn.neck
+        self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)

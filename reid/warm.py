@@ -17,6 +17,9 @@ def fused_layers(bundle: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]],
     """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run; and (scale, shift) of its neck, if any."""
     graph = onnx.load(bundle).graph
     tensors = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor), np.float32)) for tensor in graph.initializer}
+    for node in graph.node:  # equal tensors are written once
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors[node.input[0]]
     convs = [node for node in graph.node if node.op_type == "Conv"]
     if not convs or any(name not in tensors for node in convs for name in node.input[1:]):
         raise ValueError(f"{bundle}: not a bundle in fp32 that a training can start from")

@@ -144,7 +144,7 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
     if given:
         model.neck.weight.data.uniform_(0.5, 2)
     path = tmp_path / "b.onnx"
-    torch.onnx.export(Inference(model.eval()), (torch.zeros(2, 3, 24, 16),), str(path), dynamo=False, opset_version=17)
+    torch.onnx.export(Inference(model), (torch.zeros(2, 3, 24, 16),), str(path), dynamo=False, opset_version=17)
     images, new = torch.randn(16, 3, 24, 16), mpn(neck=True)
     start_from(new, path, images)
     with torch.no_grad():
