@@ -1,22 +1,29 @@
-"""Export a trained ultralytics checkpoint to ONNX for ``OnnxDetector``, its scores calibrated. Needs the extra ``[train]``."""
+"""Export a trained ultralytics checkpoint, or an exported model again, to ONNX for ``OnnxDetector``. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import onnx
 import torch
 from ultralytics import YOLO
 
-from detectors.evaluate import Quality, evaluate, yolo_folder
+from detectors.evaluate import Quality, Sample, evaluate, yolo_folder
 from detectors.onnx import OnnxDetector
+from detectors.quantise import half, int8, metadata
 from detectors.session import open_model
 
+Precision = Literal["fp32", "fp16", "int8"]
+
 CONFIDENT_SCORE = 0.6  # the tracker's `high`: from here on, after calibration, nine boxes in ten are right
+MEASURED_SIZE = 416  # the longest side of person-boxes' pictures
+MOST_LOST = 0.02  # AP50
 
 
 def write_onnx(model: Any, path: Path, size: int, facts: dict[str, str]) -> None:
@@ -52,22 +59,73 @@ def verify(path: Path, model: Any, size: int, most: float = 0.01) -> float:
     return worst
 
 
-def export(checkpoint: Path, out: Path, size: int, held_out: Path, kinds: tuple[str, ...], data: str) -> tuple[float, Quality]:
-    """Write ``out`` from a checkpoint of ours (a pickle that ultralytics opens); nothing is written where the check fails.
+def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> float:
+    """Write ``out`` in fp32 from a checkpoint of ours (a pickle that ultralytics opens), its scores calibrated on ``samples``.
 
-    Scores are calibrated on the pictures of ``held_out`` (YOLO format) whose names begin with one of ``kinds``.
-    Returns the greatest difference to torch and the quality on those pictures before calibration.
+    Returns the greatest difference to torch in pixels.
     """
     yolo = YOLO(checkpoint)
     model = yolo.model.float().eval().fuse().to(memory_format=torch.contiguous_format)
     facts = {"names": str(dict(yolo.names)), "stride": str(int(max(yolo.model.stride))), "imgsz": str([size, size]), "task": "detect"}
     facts |= {"license": "AGPL-3.0-or-later", "data": data, "author": "passerby"}
+    write_onnx(model, out, size, facts)
+    found = evaluate(OnnxDetector(out, confidence=0.01, size=MEASURED_SIZE), samples())
+    calibrate(model, found.precise_score)
+    write_onnx(model, out, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
+    return verify(out, model, size)
+
+
+def some_pictures(folder: Path, kinds: tuple[str, ...]) -> Iterator[np.ndarray]:
+    """Pictures of ``folder/images``, in an order that mixes the kinds and is always the same."""
+    paths = sorted(path for path in (folder / "images").iterdir() if path.name.startswith(kinds))
+    for at in np.random.default_rng(0).permutation(len(paths)):
+        picture = cv2.imread(str(paths[at]))
+        if picture is not None:
+            yield picture
+
+
+def export(
+    source: Path,
+    out: Path,
+    size: int,
+    held_out: Path,
+    kinds: tuple[str, ...],
+    data: str,
+    precision: Precision = "fp32",
+    ranges: Path | None = None,
+) -> tuple[Quality, Quality]:
+    """Write ``out`` from a checkpoint, or in another ``precision`` from an fp32 model (.onnx) written before.
+
+    Scores are calibrated and the loss of precision measured on the pictures of ``held_out`` (YOLO format) whose names begin with
+    one of ``kinds``; INT8's ranges are taken from some of ``ranges``, pictures trained on (None: of ``held_out``). Returns the quality there in fp32 and as written. Raises ValueError, and writes
+    nothing, where onnxruntime and torch differ, or where ``MOST_LOST`` AP50 is lost against fp32.
+    """
+
+    def samples() -> Iterable[Sample]:
+        return yolo_folder(held_out, kinds)
+
+    if source.suffix == ".onnx" and precision == "fp32":
+        raise ValueError(f"{source}: is an exported model already; --precision fp16 or int8 makes another of it")
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / out.name
-        write_onnx(model, draft, size, facts)
-        found = evaluate(OnnxDetector(draft, confidence=0.01, size=416), yolo_folder(held_out, kinds))
-        calibrate(model, found.precise_score)
-        write_onnx(model, draft, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
-        worst = verify(draft, model, size)
+        whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
+        if source.suffix == ".onnx":
+            model = onnx.load(source)
+            onnx.helper.set_model_props(model, metadata(model) | {"imgsz": str([size, size])})
+            onnx.save(model, whole)
+        else:
+            calibrated_onnx(source, whole, size, samples, data)
+        before = after = evaluate(OnnxDetector(whole, confidence=0.01, size=MEASURED_SIZE), samples())
+        if precision == "fp16":
+            half(whole, draft)
+        elif precision == "int8":
+            int8(whole, draft, some_pictures(ranges or held_out, kinds), size)
+        else:
+            draft = whole
+        if precision != "fp32":
+            after = evaluate(OnnxDetector(draft, confidence=0.01, size=MEASURED_SIZE), samples())
+            if before.ap50 - after.ap50 > MOST_LOST:
+                raise ValueError(
+                    f"{source}: in {precision} AP50 falls from {before.ap50:.3f} to {after.ap50:.3f}; at most {MOST_LOST} is allowed"
+                )
         out.write_bytes(draft.read_bytes())
-    return worst, found
+    return before, after

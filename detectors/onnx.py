@@ -134,7 +134,7 @@ class OnnxDetector:
         batchable = not isinstance(self.session.input_shape[0], int)
         for (rows, columns), members in groups.items():
             for chunk in [members] if batchable else [[member] for member in members]:
-                outputs = self.session.run(self._blob([image for _, image, _ in chunk]))[0]
+                outputs = self.session.run(self.blob([image for _, image, _ in chunk]))[0]
                 for (index, _, fit), output in zip(chunk, outputs, strict=True):
                     boxes, scores = decode(output, self.layout, self.confidence, rows, columns)
                     if self.layout.head != "end2end":
@@ -145,7 +145,7 @@ class OnnxDetector:
                     found[index] = Detections(boxes[seen], scores[seen].clip(0, 1))
         return found
 
-    def _blob(self, images: list[np.ndarray]) -> np.ndarray:
+    def blob(self, images: list[np.ndarray]) -> np.ndarray:
         """(n, 3, rows, columns) float32: BGR in 0..255 for YOLOX, RGB in 0..1 for the others; a channel at a time is quickest."""
         blob = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
         scale = np.float32(1 if self.layout.head == "yolox" else 1 / 255)

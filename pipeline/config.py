@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from detectors.load import DetectorSettings
 from pipeline.errors import UsageError
+from pipeline.motion import MotionGate
 from pipeline.yaml_file import read_yaml
 from reid.embedder import EmbedderSettings
 from tracker.association import AssociationSettings
@@ -60,6 +61,7 @@ class Config(BaseModel):
     linker: LinkerSettings = LinkerSettings()
     refine: RefineSettings = RefineSettings()
     reading: Reading = Reading()
+    motion_gate: MotionGate = MotionGate()
     output: Output = Output()
 
     def as_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.errors import OutputError, PasserbyError
 from pipeline.filling import TracksWriter
 from pipeline.journal import Journal, Step
+from pipeline.motion import StillScene
 from pipeline.prefetch import Prefetch
 from pipeline.sheets import write_sheet
 from pipeline.sources import Frame, Progress, Selection
@@ -54,7 +55,7 @@ class Stopwatch:
 
 @dataclass
 class CameraResult:
-    """What came of one camera: its counts, and how many tracks."""
+    """What came of one camera: its counts (``detected``: frames that a detector saw), and how many tracks."""
 
     camera: Camera
     processed: int = 0
@@ -62,6 +63,7 @@ class CameraResult:
     failed: int = 0
     ended: bool = False
     tracks: int = 0
+    detected: int = 0
     embedded: int = 0
     offered: int = 0
     last_time: float = 0.0
@@ -84,6 +86,8 @@ class _CameraRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker)
+        self.scene = StillScene(config.motion_gate)
+        self.found = Detections.empty()  # of the last frame that was looked at
         self.collector = Collector(camera.name, config.output.sheet_crops)
         fill = 0.0 if camera.tracks else config.output.fill  # another tracker's gaps are its own
         self.text = TracksWriter((self.folder / "tracks.txt").open("w", encoding="utf-8"), fill)
@@ -116,6 +120,13 @@ class _CameraRun:
             progress.warn(
                 f"{given.path}: has rows up to frame {given.last}, the source {progress.frames_in} frames: are they of the same video?"
             )
+
+    def needs_detector(self, frame: Frame) -> bool:
+        """Whether this frame is to be looked at; asked once a frame, also of those that a resumed run has behind it."""
+        if not self.camera.detected or not self.scene.needs_detector(frame.image):
+            return False
+        self.result.detected += 1
+        return True
 
     def wanted(self, frame: Frame, found: Detections) -> np.ndarray:
         """Rows of ``found`` to be embedded."""
@@ -220,14 +231,17 @@ def _steps(
         if known is not None and known.frames != {name: frame.index for name, frame in frames.items()}:
             raise OutputError(f"{journal.path}: the sources give other frames than in the run to resume; run without --resume")
         step = known or Step({name: frame.index for name, frame in frames.items()})
+        with watch("motion"):
+            due = [one.camera.name for one in live if one.needs_detector(frames[one.camera.name])]
         if known is None:
             with watch("detect"):
-                step.detections = _detect(live, frames, detector)
+                step.detections = _detect(live, frames, due, detector)
             if embedder is not None:
                 step.embeddings = _embed(live, frames, step.detections, embedder, watch)
         for one in live:
             frame = frames[one.camera.name]
             found, looks = step.detections[one.camera.name], step.embeddings.get(one.camera.name, {})
+            one.found = found
             one.result.offered += int((found.scores >= one.config.tracker.high).sum())
             with watch("track"):
                 tracks = one.follow(frame, found, None if embedder is None else looks)
@@ -261,15 +275,16 @@ def _look_up(looks: dict[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
     return np.stack([looks[row] for row in rows.tolist()])
 
 
-def _detect(live: list[_CameraRun], frames: dict[str, Frame], detector: Detector | None) -> dict[str, Detections]:
-    asked = [one.camera.name for one in live if one.camera.detected]
-    found = {} if detector is None or not asked else dict(zip(asked, detector.detect([frames[name].image for name in asked]), strict=True))
+def _detect(live: list[_CameraRun], frames: dict[str, Frame], due: list[str], detector: Detector | None) -> dict[str, Detections]:
+    """Detections of every camera: given ones, or of the detector where its picture is ``due``, or else those of its last picture."""
+    seen = {} if detector is None or not due else dict(zip(due, detector.detect([frames[name].image for name in due]), strict=True))
     out = {}
     for one in live:
         camera, number = one.camera, frames[one.camera.name].index + 1
         if camera.tracks is not None:  # taken as they are, wherever they stand
             out[camera.name] = camera.tracks.detections(number)
-            continue
-        boxes = found[camera.name] if camera.boxes is None else camera.boxes.get(number, Detections.empty())
-        out[camera.name] = within(boxes, camera.area)
+        elif camera.boxes is not None:
+            out[camera.name] = within(camera.boxes.get(number, Detections.empty()), camera.area)
+        else:
+            out[camera.name] = within(seen[camera.name], camera.area) if camera.name in seen else one.found
     return out

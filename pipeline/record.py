@@ -92,6 +92,7 @@ def camera_record(result: CameraResult) -> dict[str, Any]:
         "skipped": result.skipped,
         "failed": result.failed,
         "tracks": result.tracks,
+        "frames_detected": result.detected,
         "detections_confident": result.offered,
         "detections_embedded": result.embedded,
         "error": progress.error if result.ended else None,

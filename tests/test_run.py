@@ -316,3 +316,19 @@ def test_the_run_time_needs_no_torch():
     code = "import sys; sys.modules['torch'] = None; import pipeline.cli, pipeline.job, detectors, reid, tracker; print('fine')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_a_still_scene_skips_the_detector(tmp_path):
+    """Ten still frames, somebody steps in, ten more: four looks; the record tells."""
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(60, 200, (6, 8, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+    changed = scene.copy()
+    cv2.rectangle(changed, (100, 60), (140, 200), (30, 30, 160), -1)
+    clip = write_clip(tmp_path / "still.mp4", [scene] * 10 + [changed] * 10, rate=10)
+    out = tmp_path / "out"
+    words = ["--detector", "person-n", "--set", "detector.size=320", "--set", "motion_gate.most=6"]
+    done = passerby("run", clip, "-o", out, "--no-video", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    camera = json.loads(done.stdout)["cameras"]["still"]
+    assert camera["processed"] == 20
+    assert camera["frames_detected"] == 4

@@ -1,0 +1,82 @@
+"""Smaller, faster forms of an exported detector: half precision, and static INT8. Needs the extra ``[train]``."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from detectors.letterbox import as_bgr, input_size, letterbox
+from detectors.onnx import OnnxDetector
+
+RANGE_PICTURES = 96
+QUANTISED = ["Conv", "Add", "Clip", "Concat", "MaxPool", "Resize"]  # SiLU and the head's arithmetic stay in single precision
+
+
+def half(path: Path, out: Path) -> None:
+    """``path`` with weights and arithmetic in half precision; what goes in and comes out stays single."""
+    model = onnx.load(path)
+    converted = convert_float_to_float16(model, keep_io_types=True)
+    onnx.helper.set_model_props(converted, metadata(model) | {"precision": "fp16"})
+    onnx.save(converted, out)
+
+
+def int8(path: Path, out: Path, pictures: Iterable[np.ndarray], size: int) -> None:
+    """``path`` in static INT8, a scale per channel, ranges from up to ``RANGE_PICTURES`` (h, w, 3) uint8 BGR ``pictures`` at ``size`` px."""
+    detector = OnnxDetector(path, size=size, device="cpu")
+
+    class Inputs(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest = itertools.islice(pictures, RANGE_PICTURES)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            picture = next(self.rest, None)
+            if picture is None:
+                return None
+            picture = as_bgr(picture)
+            fitted, _ = letterbox(picture, *input_size(picture.shape[0], picture.shape[1], size, detector.layout.stride))
+            return {"images": detector.blob([fitted])}
+
+    original = onnx.load(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared, draft = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared), str(draft), Inputs(), quant_format=QuantFormat.QDQ, op_types_to_quantize=QUANTISED, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=last_layers(onnx.load(prepared)),
+            calibrate_method=CalibrationMethod.MinMax, extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        )  # fmt: skip
+        model = onnx.load(draft)
+    onnx.helper.set_model_props(model, metadata(original) | {"precision": "int8"})
+    onnx.save(model, out)
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def last_layers(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes of which no convolution of more than 1x1 comes any more, and of the convolutions that end the branches.
+
+    They give coordinates and scores, in which eight bits would be seen.
+    """
+    kernels = {tensor.name: tuple(tensor.dims[2:]) for tensor in model.graph.initializer}
+    readers: dict[str, list[int]] = {}
+    for at, node in enumerate(model.graph.node):
+        for name in node.input:
+            readers.setdefault(name, []).append(at)
+    before_convolution: set[int] = set()  # nodes from which a convolution over several cells can still be reached
+    for at in reversed(range(len(model.graph.node))):  # in the order of the graph, readers come after
+        node = model.graph.node[at]
+        following = [reader for name in node.output for reader in readers.get(name, [])]
+        spatial = node.op_type == "Conv" and any(side > 1 for side in kernels.get(node.input[1], ()))
+        if spatial or any(reader in before_convolution for reader in following):
+            before_convolution.add(at)
+    return [node.name for at, node in enumerate(model.graph.node) if at not in before_convolution]
