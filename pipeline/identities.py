@@ -243,6 +243,8 @@ def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None
 
 
 def _groups(ids: np.ndarray) -> Iterable[tuple[int, list[int]]]:
+    if not len(ids):
+        return
     order = np.argsort(ids, kind="stable")
     values, first = np.unique(ids[order], return_index=True)
     for value, rows in zip(values.tolist(), np.split(order, first[1:]), strict=True):
