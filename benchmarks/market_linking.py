@@ -24,8 +24,9 @@ from pipeline.config import load_config
 from pipeline.identity_evaluation import PairScores, pair_scores
 from reid import Embedder
 from reid.calibration import calibrate
-from reid.data import MARKET_NAME, Split, held_out, market1501
+from reid.data import Split, held_out
 from reid.evaluate import embed_split
+from reid.layouts import MARKET, read_split
 from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
 from tracker.clustering import average_linkage
 from tracker.evidence import neighbours
@@ -44,8 +45,8 @@ def kept_back(train: Split, embedder: Embedder) -> np.ndarray:
 
 def tracklets(split: Split, embeddings: np.ndarray) -> tuple[Tracklets, np.ndarray]:
     """Tracklets of a split with (n, d) embeddings of its pictures, and their true identities, negative for distractors."""
-    parts = [match for path in split.paths if (match := MARKET_NAME.match(path.name))]
-    sequence, frame = np.array([int(m[3]) for m in parts]), np.array([int(m[4]) for m in parts])
+    frame = np.array([int(match["frame"]) for path in split.paths if (match := MARKET.pattern.match(path.name))])
+    sequence = split.sequences
     order = np.lexsort((frame, sequence, split.cameras, split.ids))
     ids, cameras, sequence, frame = split.ids[order], split.cameras[order], sequence[order], frame[order]
     new = np.r_[
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     embedder = Embedder(args.reid)
-    train, test = market1501(args.data, "bounding_box_train"), market1501(args.data, "bounding_box_test")
+    train, test = read_split(args.data, "train"), read_split(args.data, "gallery")
     unseen = kept_back(train, embedder)
     calibration = embedder.facts.for_tracklets
     config = load_config(sets=args.set)
@@ -142,14 +143,14 @@ def main() -> None:
             began = time.perf_counter()
             tell(f"{what}{name} ({limit:.2f})", scores(method(rows, limit), truth), time.perf_counter() - began)
 
-    tuning = tracklets(train, embed_split(embedder, train))
+    tuning = tracklets(*embed_split(embedder, train))
     asked = np.isin(tuning[1], unseen)
     counts = np.full(len(asked), 2.0)
     tell("associate, on the tuning identities", scores(associate(tuning[0], settings=settings).ids, tuning[1], asked), 0.0)
     tell("on-line, on the tuning identities", scores(online(tuning[0], Site(), config.linker, settings, counts), tuning[1], asked), 0.0)
     if args.tuning:
         return
-    rows, truth = tracklets(test, embed_split(embedder, test))
+    rows, truth = tracklets(*embed_split(embedder, test))
     print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
     baselines("", tuning, rows, truth)
     if args.embeddings:

@@ -22,8 +22,8 @@ from pipeline.config import load_config
 from pipeline.identity_evaluation import merged
 from pipeline.mot import write_frame
 from reid import Embedder
-from reid.data import market1501
 from reid.evaluate import embed_split
+from reid.layouts import read_split
 from tracker import DeepSort, Event, Linker, Site, Tracklets, TrackletUpdate, apply_events, associate
 
 WIDTH, HEIGHT, TALL = 1280, 720, 200.0
@@ -72,13 +72,13 @@ class Replay:
 
 def market_looks(data: Path, embedder: Embedder, cameras: int, people: int, seed: int) -> Looks:
     """Crops of test identities seen by four cameras and more; cameras over Market-1501's six share its crops among them."""
-    split = market1501(data, "bounding_box_test")
+    split = read_split(data, "gallery")
     rng = np.random.default_rng(seed)
     ids = [i for i in np.unique(split.ids[split.ids > 0]).tolist() if len(np.unique(split.cameras[split.ids == i])) >= min(4, cameras)]
     chosen = rng.permutation(ids)[:people]
     strangers = rng.permutation(np.flatnonzero(split.ids == 0))[:200]
     rows = np.concatenate([np.flatnonzero(np.isin(split.ids, chosen)), strangers])
-    embeddings, part = embed_split(embedder, split.take(rows)), split.take(rows)
+    part, embeddings = embed_split(embedder, split.take(rows))
     of: list[dict[int, np.ndarray]] = []
     for person in chosen.tolist():
         mine: dict[int, np.ndarray] = {}

@@ -22,7 +22,8 @@ reid_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train,
 detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, measure and export person detectors.", epilog=EPILOG)
 
 Recipe = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe (YAML), see configs/.")]
-Data = Annotated[Path, typer.Option(help="Folder of Market-1501.")]
+DATA_HELP = "Market-1501, DukeMTMC-reID, CUHK03 or MSMT17 as published (folder or archive), or your own PERSON/CAMERA_*.jpg."
+Data = Annotated[Path, typer.Option(help=DATA_HELP)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the training: checkpoints and log.csv.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads, instead of the recipe's.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
@@ -109,20 +110,20 @@ def evaluate_reid(
     rerank: Annotated[bool, typer.Option("--rerank", help="Also after k-reciprocal re-ranking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a bundle on Market-1501: CMC, mAP, mINP, and what a tracker needs: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
+    """Measure a bundle on a data set: CMC, mAP, mINP, and what a tracker needs: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
     with told_to_people():
         import numpy as np
 
         from reid import Embedder
-        from reid.data import market1501
         from reid.evaluate import embed_split, retrieval, scored
+        from reid.layouts import read_split
         from reid.openset import open_set
         from reid.rank_sheet import rank_sheet
         from reid.rerank import reranked
 
         embedder = Embedder(model)
-        query, gallery = market1501(data, "query"), market1501(data, "bounding_box_test")
-        query_rows, gallery_rows = embed_split(embedder, query), embed_split(embedder, gallery)
+        query, query_rows = embed_split(embedder, read_split(data, "query"))
+        gallery, gallery_rows = embed_split(embedder, read_split(data, "gallery"))
         found = retrieval(query_rows, query.ids, query.cameras, gallery_rows, gallery.ids, gallery.cameras)
         figures = asdict(found) | asdict(open_set(gallery_rows, gallery))
         if rerank:
@@ -133,6 +134,20 @@ def evaluate_reid(
         if ranks is not None:
             chosen = np.random.default_rng(0).permutation(len(query.ids))[:16]
             write_picture(ranks, rank_sheet(query, query_rows, gallery, gallery_rows, chosen))
+
+
+@reid_app.command("collect")
+def collect_people(
+    run: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passerby run or passerby associate.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write: a folder a person, CAMERA_TRACK_NUMBER.jpg in it.")],
+    sure: Annotated[float, typer.Option(min=0, max=1, help="Only people of whom association is as sure as this.")] = 0.9,
+    across: Annotated[bool, typer.Option("--across", help="Only people whom several cameras have seen.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a training set of the people that a run found. Look through it, and correct the run (passerby identities), before you train."""
+    from pipeline.collecting import collect
+
+    tell(dict(collect(run, out, sure, across)), as_json)
 
 
 @reid_app.command("export")

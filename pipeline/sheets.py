@@ -62,14 +62,22 @@ def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndar
 
 def crop_of(sheet: Path, at: int = 0) -> str | None:
     """A crop of a tracklet's sheet, by its place, as base64 JPEG; None where the file has no such crop."""
-    if not sheet.is_file():
+    crops = crops_of(sheet)
+    if at >= len(crops):
         return None
-    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
-    if picture is None or picture.shape[0] < top + CROP_HEIGHT:
-        return None
-    cell = picture[top : top + CROP_HEIGHT, left : left + CELL]
-    filled = np.flatnonzero((cell != PAPER).any((0, 2)))  # a crop is narrower than its cell
-    if len(filled):
-        cell = cell[:, filled[0] : filled[-1] + 1]
-    return base64.b64encode(cv2.imencode(".jpg", cell, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+    return base64.b64encode(cv2.imencode(".jpg", crops[at], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+
+
+def crops_of(sheet: Path) -> list[np.ndarray]:
+    """The crops, (h, w, 3) uint8 BGR, of a tracklet's sheet; none where there is no such file."""
+    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if sheet.is_file() else None
+    crops: list[np.ndarray] = []
+    while picture is not None:
+        top, left = HEADER + len(crops) // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + len(crops) % COLUMNS * CELL
+        cell = picture[top : top + CROP_HEIGHT, left : left + CELL]
+        drawn = (np.abs(cell.astype(int) - PAPER) > 8).any(2) if cell.shape[0] == CROP_HEIGHT else np.zeros((0, 0), bool)
+        if not drawn.any():
+            return crops
+        columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
+        crops.append(cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])  # a crop is narrower than its cell
+    return crops

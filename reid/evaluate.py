@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from reid.data import Split
+from reid.data import Split, without
 from reid.embedder import Embedder
 
 
@@ -80,15 +80,11 @@ def scored(
     return Retrieval(rank1, rank5, ap, trapezoid, inp, len(rows))
 
 
-def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> np.ndarray:
-    """(n, d) unit rows of a split's pictures. Raises ValueError naming a picture that cannot be read."""
-    rows = []
+def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> tuple[Split, np.ndarray]:
+    """(n, d) unit rows of a split's pictures, and the split less those that cannot be read. Raises ValueError as ``without`` does."""
+    rows, bad = [], []
     for start in range(0, len(split.paths), chunk):
-        pictures = []
-        for path in split.paths[start : start + chunk]:
-            picture = cv2.imread(str(path))
-            if picture is None:
-                raise ValueError(f"{path}: not a readable picture")
-            pictures.append(picture)
-        rows.append(embedder.embed(pictures))
-    return np.concatenate(rows)
+        pictures = [cv2.imread(str(path)) for path in split.paths[start : start + chunk]]
+        bad += [start + at for at, picture in enumerate(pictures) if picture is None]
+        rows.append(embedder.embed([picture for picture in pictures if picture is not None]))
+    return without(split, bad), np.concatenate(rows)

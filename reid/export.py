@@ -17,7 +17,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from detectors.session import open_model
 from reid.bundle import KEY, BundleFacts, open_bundle
 from reid.calibration import calibrate
-from reid.data import held_out, load_pictures, market1501
+from reid.data import held_out, load_pictures
+from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
 from reid.train import MEAN, STD, Recipe, build, features, to_tensor
@@ -91,9 +92,8 @@ def export(checkpoint: Path, data: Path, out: Path, precision: Precision = "fp32
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
-    every = market1501(data, "bounding_box_train")
-    held = every.take(held_out(every, recipe.held_out_ids, recipe.seed))
-    pictures = load_pictures(held.paths, recipe.height, recipe.width)
+    layout, every = recognise(unpacked(data)), read_split(data, "train")
+    held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.seed)), recipe.height, recipe.width)
     rows = features(mpn, pictures, flip=False)
     calibration, pooled = calibrate(rows, held), calibrate(*pool(rows, held))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -106,8 +106,8 @@ def export(checkpoint: Path, data: Path, out: Path, precision: Precision = "fp32
         dimension=recipe.parts * recipe.part_dim,
         calibration=calibration,
         pooled=pooled,
-        data="Market-1501 (research only); backbone: ImageNet",
-        licence="AGPL-3.0-or-later; trained on data for research only",
+        data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
+        licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
         commit=commit or "unknown",
         recipe=recipe.model_dump(mode="json") | {"epochs_done": state["epoch"], "exported_as": precision},
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.data import Split, sequences
+from reid.data import Split
 
 BOOTSTRAPS = 1000
 
@@ -39,7 +39,7 @@ class OpenSet:
 
 def pool(rows: np.ndarray, split: Split) -> tuple[np.ndarray, Split]:
     """Tracklets: the mean embedding of each identity in each camera and sequence, as unit rows, and their first pictures' split."""
-    keys = np.stack([split.ids, split.cameras, sequences(split)], 1)
+    keys = np.stack([split.ids, split.cameras, split.sequences], 1)
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), rows.shape[1]), np.float32)
     np.add.at(sums, which.ravel(), rows)

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reid import losses
 from reid.backbones import Backbone
-from reid.data import CHANNEL_ORDERS, Split, augment, held_out, load_pictures, market1501, pk_batches, recolour
+from reid.batches import CHANNEL_ORDERS, augment, pk_batches, recolour
+from reid.data import Split, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
+from reid.layouts import read_split, recognise, unpacked
 from reid.model import MPN
 from reid.priors import stripes
 from reid.warm import classifiers_from_centres, start_from
@@ -106,17 +108,22 @@ def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
 
 
 def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
-    """Train on Market-1501 in ``data``; writes ``last.pt`` each epoch, ``log.csv``, and returns the path of ``last.pt``."""
+    """Train on the data set in ``data``; writes ``last.pt`` each epoch, ``log.csv``, and returns the path of ``last.pt``."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
-    print(f"Market-1501 may be used for research only. Training on {recipe.threads} CPU thread(s).", flush=True)
-    every = market1501(data, "bounding_box_train")
+    layout = recognise(unpacked(data))
+    print(f"{layout.name} ({layout.terms}). Training on {recipe.threads} CPU thread(s).", flush=True)
+    every = read_split(data, "train")
+    people = len(np.unique(every.ids))
+    if people < recipe.held_out_ids + recipe.batch_ids:
+        raise ValueError(
+            f"{data}: {people} people; held_out_ids ({recipe.held_out_ids}) and batch_ids ({recipe.batch_ids}) ask for more: lower one of them"
+        )
     kept_back = held_out(every, recipe.held_out_ids, recipe.seed)
-    held, split = every.take(kept_back), every.take(~kept_back)
+    held, held_pictures = load_pictures(every.take(kept_back), recipe.height, recipe.width)
+    split, pictures = load_pictures(every.take(~kept_back), recipe.height, recipe.width)
     labels = np.unique(split.ids, return_inverse=True)[1]
-    pictures = load_pictures(split.paths, recipe.height, recipe.width)
-    held_pictures = load_pictures(held.paths, recipe.height, recipe.width)
 
     ids = int(labels.max() + 1)
     mpn = build(recipe, ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), pretrained=None if recipe.start is None else False)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from clips import figure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import load_detector
 from detectors.boxes_file import read_boxes
 from detectors.letterbox import as_bgr, input_size, letterbox
+from detectors.load import WEIGHTS, DetectorSettings
 from detectors.onnx import Layout, decode, suppress, yolox_grid
 from detectors.session import ModelError
+from tracker.costs import iou
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,7 +107,7 @@ def test_models_that_do_not_fit_are_named(tmp_path):
         from reid.embedder import WEIGHTS
 
         load_detector(str(next(WEIGHTS.glob("*.onnx"))))
-    with pytest.raises(ModelError, match="shipped are person-s"):
+    with pytest.raises(ModelError, match="shipped are person-n, person-s"):
         load_detector("person-xxl")
 
 
@@ -125,3 +129,98 @@ def test_boxes_from_a_file(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=words):
             read_boxes(path)
+
+
+def drawn_people(count: int = 3, width: int = 640, height: int = 480, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of drawn people that our detectors take for people, and their boxes."""
+    rng = np.random.default_rng(seed)
+    picture = cv2.resize(rng.integers(90, 170, (9, 12, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    boxes = []
+    for at in range(count):
+        x, tall = int((at + 0.5) * width / count), int(height * rng.uniform(0.4, 0.6))
+        ground = int(height * rng.uniform(0.85, 0.95))
+        figure(picture, x, ground, tall, tuple(rng.integers(0, 255, 3).tolist()), (60, 50, 40), 1.0)
+        boxes.append([x - 0.22 * tall, ground - 1.04 * tall, x + 0.22 * tall, ground])
+    return picture, np.array(boxes)
+
+
+def equal_to_ultralytics(pictures, size):
+    """Our reading, decoding and suppression give what ultralytics' own give of the same weights."""
+    yolo = pytest.importorskip("ultralytics", reason="needs the extra [train]").YOLO(WEIGHTS / "person-s.onnx", task="detect")
+    ours, count = load_detector("person-s", DetectorSettings(confidence=0.1, iou=0.6, size=size, device="cpu")), 0
+    for picture in pictures:
+        theirs = yolo.predict(picture, imgsz=size, conf=0.1, iou=0.6, device="cpu", verbose=False)[0].boxes
+        found = ours.detect([picture])[0]
+        assert len(theirs) == len(found)
+        if len(found):
+            overlap = iou(theirs.xyxy.numpy().astype(float), found.boxes.astype(float))
+            assert overlap.max(1).min() > 0.99
+            assert np.abs(theirs.conf.numpy() - found.scores[overlap.argmax(1)]).max() < 0.005
+        count += len(found)
+    return count
+
+
+def test_the_same_weights_find_what_ultralytics_finds():
+    pictures = [drawn_people(seed=seed, width=width)[0] for seed, width in ((0, 640), (1, 900), (2, 400))]
+    assert equal_to_ultralytics(pictures, 640) >= 4
+
+
+def test_the_same_weights_find_what_ultralytics_finds_on_real_pictures(shared):
+    capture, pictures = cv2.VideoCapture(str(shared / "data/pets09-s2l1/vtest.avi")), []
+    for frame in range(301):
+        picture = capture.read()[1]
+        if frame % 100 == 0:
+            pictures += [picture, picture[:, :300]]
+    assert equal_to_ultralytics(pictures, 704) >= 30
+
+
+@pytest.fixture(scope="module")
+def yolo_format(tmp_path_factory):
+    """Drawn people in YOLO format."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    for seed in range(6):
+        picture, boxes = drawn_people(seed=seed)
+        cv2.imwrite(str(folder / f"images/a_{seed}.png"), picture)
+        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2 / [640, 480], (boxes[:, 2:] - boxes[:, :2]) / [640, 480]
+        np.savetxt(folder / f"labels/a_{seed}.txt", np.c_[np.zeros(3), centre, size], "%.5f")
+    return folder
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp16", 0.6), ("int8", 0.4)])
+def test_smaller_forms_find_the_same_people(yolo_format, tmp_path, monkeypatch, precision, share):
+    pytest.importorskip("torch", reason="needs the extra [train]")
+    from detectors import export as module
+    from detectors.export import export
+
+    monkeypatch.setattr(module, "MOST_LOST", 0.2)  # of 18 drawn people, one is much
+
+    source, out = WEIGHTS / "person-s.onnx", tmp_path / "small.onnx"
+    before, after = export(source, out, 416, yolo_format, ("a",), "drawn", precision)
+    assert before.people == after.people == 18
+    assert out.stat().st_size < share * source.stat().st_size
+    small = load_detector(str(out))
+    assert small.size == 416
+    assert small.session.metadata["precision"] == precision
+    assert small.session.metadata["data"] == load_detector("person-s").session.metadata["data"]
+    with pytest.raises(ValueError, match="an exported model already"):
+        export(source, out, 416, yolo_format, ("a",), "drawn")
+
+
+def test_a_form_that_finds_fewer_people_is_not_written(yolo_format, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="needs the extra [train]")
+    from detectors import export as module
+
+    monkeypatch.setattr(module, "MOST_LOST", -1.0)
+    with pytest.raises(ValueError, match="AP50 falls from"):
+        module.export(WEIGHTS / "person-s.onnx", tmp_path / "small.onnx", 416, yolo_format, ("a",), "drawn", "fp16")
+    assert not (tmp_path / "small.onnx").exists()
+
+
+def test_the_fast_detector_is_the_better_one_in_eight_bits():
+    fast, better = load_detector("person-n"), load_detector("person-s")
+    assert fast.session.path.stat().st_size < better.session.path.stat().st_size / 3
+    picture, _ = drawn_people()
+    found, wanted = (detector.detect([picture])[0] for detector in (fast, better))
+    assert iou(wanted.boxes[:1].astype(float), found.boxes.astype(float)).max() > 0.5

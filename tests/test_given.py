@@ -134,3 +134,32 @@ def test_looks_are_asked_for_sparingly(tmp_path):
     assert asked == [(1, 1), (1, 2), (6, 1), (11, 1), (16, 1)]  # 2 stands behind 1
     assert tracks.held(19).tolist() == [1, 2]
     assert tracks.held(20).tolist() == []
+
+
+def test_people_who_were_found_become_a_training_set(cameras, tmp_path):
+    from reid.layouts import OWN, read_split, recognise
+
+    out, people = tmp_path / "out", tmp_path / "people"
+    text = [
+        word
+        for name in ("door", "hall")
+        for word in ("--tracks", f"{name}={cameras / name}.txt", "--video", f"{name}={cameras / name}.mp4")
+    ]
+    assert passerby("associate", *text, "-o", out).returncode == 0
+    done = passerby("reid", "collect", out, "-o", people, "--sure", "0", "--across", "--json")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["people"] == 2
+    assert recognise(people) is OWN
+    split = read_split(people, "train")
+    assert len(split.paths) == counts["pictures"] >= 20
+    assert len(np.unique(split.ids)) == len(np.unique(split.cameras)) == 2
+    crop = cv2.imread(str(split.paths[0]))
+    assert 120 <= crop.shape[0] <= 128
+    assert np.abs(crop[60, crop.shape[1] // 2].astype(int) - LOOKS[7][0]).max() < 60  # a shirt is in its middle
+    again = passerby("reid", "collect", out, "-o", people)
+    assert again.returncode == 2
+    assert "is there already and not empty" in again.stderr
+    nobody = passerby("reid", "collect", tmp_path, "-o", tmp_path / "none")
+    assert nobody.returncode == 2
+    assert "no identities.parquet there" in nobody.stderr

@@ -13,7 +13,7 @@ import torch
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
 from pipeline.cli import main
-from reid import Embedder, data
+from reid import Embedder, data, layouts
 from reid.evaluate import embed_split, retrieval
 from reid.export import LEAST_COSINE, export
 from reid.openset import open_set
@@ -45,7 +45,8 @@ def market(tmp_path_factory) -> Path:
                     cv2.imwrite(str(root / split / f"{who:04d}_c{camera}s1_{shot * 10:06d}_00.jpg"), picture)
                     counts[split] += 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "MARKET_COUNTS", counts)
+        for part, folder in layouts.FOLDERS.items():
+            patch.setitem(layouts.MARKET.counts, part, (counts[folder],))
         yield root
 
 
@@ -101,8 +102,8 @@ def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
     assert facts.recipe["exported_as"] == precision
     assert facts.recipe["epochs_done"] == 2
     embedder = Embedder(str(tmp_path / "small.onnx"))
-    query, gallery = data.market1501(market, "query"), data.market1501(market, "bounding_box_test")
-    rows = embed_split(embedder, query), embed_split(embedder, gallery)
+    (query, asked), (gallery, found_in) = (embed_split(embedder, layouts.read_split(market, part)) for part in ("query", "gallery"))
+    rows = asked, found_in
     found = retrieval(rows[0], query.ids, query.cameras, rows[1], gallery.ids, gallery.cameras)
     assert found.queries == 24
     assert 0 < found.map <= 1
@@ -120,7 +121,7 @@ def test_open_set_figures_by_hand():
             rows.append(np.eye(5, dtype=np.float32)[0] if (who, camera) == (4, 3) else row)
             ids.append(who)
             cameras.append(camera)
-    split = data.Split(tuple(Path(f"{n}.jpg") for n in range(12)), np.array(ids), np.array(cameras))
+    split = data.Split(tuple(Path(f"{n}.jpg") for n in range(12)), np.array(ids), np.array(cameras), np.zeros(12, int))
     unit = np.stack(rows) / np.linalg.norm(np.stack(rows), axis=1, keepdims=True)
     found = open_set(unit, split)
     assert found.tracklets == 12
@@ -154,8 +155,8 @@ def test_missed_and_invented_people_stand_on_the_sheet():
     [
         (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe"),
         (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known here"),
-        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "no such folder; Market-1501 has"),
-        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}"], "no such folder; Market-1501 has"),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "the layout of no data set that is known"),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}/nowhere"], "nowhere: no such folder"),
         (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read"),
         (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory"),
         (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required"),
@@ -174,9 +175,9 @@ def test_mistakes_are_told_in_a_line(tmp_path, market, words, says, monkeypatch,
 
 
 def test_a_data_set_with_pictures_missing_is_refused(market, monkeypatch):
-    monkeypatch.setitem(data.MARKET_COUNTS, "query", 3368)
+    monkeypatch.setitem(layouts.MARKET.counts, "query", (3368,))
     with pytest.raises(ValueError, match="query: 24 pictures, Market-1501 has 3368 there"):
-        data.market1501(market, "query")
+        layouts.read_split(market, "query")
 
 
 def test_figures_as_json_and_as_lines(capsys):

@@ -9,8 +9,8 @@ import pytest
 
 from detectors.session import ModelError
 from reid import Embedder
+from reid.batches import pk_batches
 from reid.bundle import KEY
-from reid.data import pk_batches
 from reid.embedder import crop_boxes
 from reid.evaluate import average_precision, retrieval
 from reid.rerank import reranked

@@ -1,0 +1,82 @@
+"""Detectors on one picture size: ms per picture by model, input size, threads and batch, all in one run, beside YOLO11n.
+
+    python benchmarks/detector_speed.py                       # the shipped ones, and YOLO11n made by ultralytics ([train])
+    python benchmarks/detector_speed.py --detector mine.onnx --size 640
+
+YOLO11n has random weights here: what it finds is nothing, what it costs is the same. Rounds go through all of them in turn, so that a
+slow moment of the machine meets each; the median of the rounds is given, and its ratio to YOLO11n's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detectors.load import WEIGHTS
+from detectors.onnx import OnnxDetector
+
+
+def yolo11n(folder: Path, size: int) -> Path:
+    """ultralytics' own YOLO11n as it exports it for onnxruntime, dynamic in batch and size."""
+    from ultralytics import YOLO
+
+    model = YOLO("yolo11n.yaml")
+    model.model.names = model.model.names | {0: "person"}
+    model.save(folder / "yolo11n.pt")
+    return Path(YOLO(folder / "yolo11n.pt").export(format="onnx", imgsz=size, dynamic=True, simplify=False, device="cpu", verbose=False))
+
+
+def picture(width: int, height: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return cv2.resize(rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", nargs="*", default=[], help="further models (.onnx)")
+    parser.add_argument(
+        "--size", type=int, nargs="*", default=[], help="further input sizes, longer side; each model's own is always there"
+    )
+    parser.add_argument("--picture", type=int, nargs=2, default=[768, 576], metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--threads", type=int, nargs="*", default=[2, 1])
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--without-yolo11n", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        models = {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))} | {Path(name).stem: Path(name) for name in options.detector}
+        if not options.without_yolo11n:
+            models = {"yolo11n": yolo11n(Path(scratch), 640)} | models
+        ways = []
+        for name, path in models.items():
+            for threads in options.threads:
+                own = OnnxDetector(path, threads=threads, device="cpu")
+                for size in dict.fromkeys([own.size, *options.size]):
+                    detector = own if size == own.size else OnnxDetector(path, size=size, threads=threads, device="cpu")
+                    ways += [((name, size, threads, batch), detector, batch) for batch in options.batch]
+        pictures = [picture(*options.picture, seed) for seed in range(max(options.batch))]
+        took: dict[tuple, list[float]] = {way: [] for way, _, _ in ways}
+        for turn in range(options.rounds + 1):
+            for way, detector, batch in ways:
+                began = time.perf_counter()
+                detector.detect(pictures[:batch])
+                if turn:  # the first opens its arenas
+                    took[way].append((time.perf_counter() - began) / batch * 1000)
+    width, height = options.picture
+    print(f"{width}x{height} pictures, letterbox, model and suppression; ms per picture, median of {options.rounds} rounds (least)")
+    print(
+        "| model | input px | threads | batch | ms | least | of YOLO11n with as many threads and pictures |\n|---|---|---|---|---|---|---|"
+    )
+    for (name, size, threads, batch), times in took.items():
+        peer = took.get(("yolo11n", 640, threads, batch))
+        ratio = f"{np.median(times) / np.median(peer):.2f}" if peer else "-"
+        print(f"| {name} | {size} | {threads} | {batch} | {np.median(times):.1f} | {min(times):.1f} | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()

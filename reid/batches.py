@@ -1,0 +1,76 @@
+"""Batches for training: a P x K sampler, and augmentation on uint8 arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows of batches of ``ids`` identities x ``images`` pictures; over an epoch each picture comes about once.
+
+    An identity with too few pictures is filled up by drawing again.
+    """
+    chunks: list[np.ndarray] = []
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        short = -len(rows) % images
+        rows = np.concatenate([rows, rng.choice(rows, short)]) if short else rows
+        chunks += list(rows.reshape(-1, images))
+    order = list(rng.permutation(len(chunks)))
+    while len(order) >= ids:
+        batch: list[int] = []
+        seen: set[int] = set()
+        rest: list[int] = []
+        for position, chunk in enumerate(order):  # a batch holds an identity once
+            who = int(labels[chunks[chunk][0]])
+            if who in seen:
+                rest.append(chunk)
+                continue
+            batch.append(chunk)
+            seen.add(who)
+            if len(batch) == ids:
+                rest += order[position + 1 :]
+                break
+        if len(batch) < ids:
+            return
+        order = rest
+        yield np.concatenate([chunks[chunk] for chunk in batch])
+
+
+def augment(pictures: np.ndarray, rng: np.random.Generator, pad: int = 5, erase: float = 0.5, jitter: float = 0.2) -> np.ndarray:
+    """Flip, pad-and-crop, brightness and contrast jitter and random erasing (Zhong et al., 2020), per picture.
+
+    ``pictures`` (n, h, w, 3) uint8; returns float32 of the same shape in 0..255.
+    """
+    n, h, w, _ = pictures.shape
+    padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    out = np.empty(pictures.shape, np.float32)
+    for row in range(n):
+        down, right = rng.integers(0, 2 * pad + 1, 2)
+        crop = padded[row, down : down + h, right : right + w]
+        out[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
+    if jitter:
+        gain = rng.uniform(1 - jitter, 1 + jitter, (n, 1, 1, 3 if rng.random() < 0.3 else 1)).astype(np.float32)
+        shift = rng.uniform(-jitter, jitter, (n, 1, 1, 1)).astype(np.float32) * 64
+        out = np.clip(out * gain + shift, 0, 255)
+    for erased in np.flatnonzero(rng.random(n) < erase):
+        area, aspect = rng.uniform(0.02, 0.33) * h * w, np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
+        tall, wide = min(int(np.sqrt(area * aspect)), h - 1), min(int(np.sqrt(area / aspect)), w - 1)
+        top, left = int(rng.integers(0, h - tall)), int(rng.integers(0, w - wide))
+        out[erased, top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
+    return out
+
+
+CHANNEL_ORDERS = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+
+
+def recolour(pictures: np.ndarray, labels: np.ndarray, ids: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Swap the colour channels of a ``share`` of the batch's identities, each of which is then another identity.
+
+    ``pictures`` (n, h, w, 3) uint8, ``labels`` (n,) below ``ids``; the labels returned are below 6 ``ids``.
+    """
+    who, index = np.unique(labels, return_inverse=True)
+    order = np.where(rng.random(len(who)) < share, rng.integers(1, len(CHANNEL_ORDERS), len(who)), 0)[index]
+    return np.take_along_axis(pictures, CHANNEL_ORDERS[order][:, None, None], 3), labels + ids * order
