@@ -39,7 +39,7 @@ Method = Callable[[Tracklets, float], np.ndarray]
 
 def kept_back(train: Split, embedder: Embedder) -> np.ndarray:
     """The training identities that the model's recipe kept back."""
-    seed, number = int(str(embedder.facts.recipe.get("seed", 0))), int(str(embedder.facts.recipe.get("held_out_ids", 75)))
+    seed, number = int(str(embedder.facts.recipe.get("held_out_seed", 0))), int(str(embedder.facts.recipe.get("held_out_ids", 75)))
     return np.unique(train.ids[held_out(train, number, seed)])
 
 

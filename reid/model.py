@@ -27,68 +27,6 @@ class Outputs:
         return Outputs(self.main.float(), self.aux.float(), self.main_logits.float(), self.aux_logits.float())
 
 
-class MPN(nn.Module):
-    """K part embeddings from one map: main task k sees the whole map, auxiliary task k its part of it alone.
-
-    Both tasks of a part share both 1x1 convolutions and their batch norms (hard parameter sharing); their classifiers are
-    separate. The K first convolutions are one convolution with K times the channels, the K second ones one grouped
-    convolution, which is the same arithmetic in fewer calls.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, ids: int, parts: int = 4, width: int = 256, dim: int = 128, neck: bool = False, attention: bool = False
-    ) -> None:
-        super().__init__()
-        self.backbone, self.parts, self.width, self.dim = backbone, parts, width, dim
-        self.reduce = nn.Conv2d(backbone.channels, parts * width, 1, bias=False)
-        self.reduce_norm = nn.BatchNorm2d(parts * width)
-        self.project = nn.Conv2d(parts * width, parts * dim, 1, groups=parts, bias=False)
-        self.project_norm = nn.BatchNorm2d(parts * dim)
-        self.attention = Attention(parts * width, parts) if attention else nn.Identity()
-        self.neck = nn.BatchNorm2d(parts * dim) if neck else nn.Identity()
-        if isinstance(self.neck, nn.BatchNorm2d):
-            self.neck.bias.requires_grad_(False)
-        for layer in (self.reduce, self.project):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        self.main_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
-        self.aux_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
-
-    def head(self, maps: torch.Tensor, counted: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, parts * width, h, w) -> (n, parts, dim) features, and the same after the neck.
-
-        Global max pooling and the second convolution. Running statistics are taken where ``counted``.
-        """
-        pooled = F.adaptive_max_pool2d(maps, 1)
-        features = F.relu(batch_norm(self.project_norm, self.project(pooled), counted))
-        necked = batch_norm(self.neck, features, counted) if isinstance(self.neck, nn.BatchNorm2d) else features
-        return self._by_part(features), self._by_part(necked)
-
-    def _by_part(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1).unflatten(1, (self.parts, self.dim))
-
-    def maps(self, images: torch.Tensor) -> torch.Tensor:
-        maps: torch.Tensor = self.attention(F.relu(self.reduce_norm(self.reduce(self.backbone(images)))))
-        return maps
-
-    def forward(self, images: torch.Tensor, masks: torch.Tensor) -> Outputs:
-        """``images`` (n, 3, h, w) normalised RGB, ``masks`` (n, parts, h', w') in 0..1 on the backbone's map."""
-        maps = self.maps(images)
-        main, main_necked = self.head(maps)
-        # after ReLU the maps are not negative, so masking by zero and max pooling see the part alone; the running statistics
-        # are the main tasks' alone, since they alone run in inference
-        aux, aux_necked = self.head((maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2), counted=False)
-        return Outputs(
-            main,
-            aux,
-            torch.einsum("nkd,kdi->nki", main_necked, self.main_classifiers),
-            torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers),
-        )
-
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """(n, 3, h, w) normalised RGB -> (n, parts * dim) unit rows: the main tasks alone."""
-        return F.normalize(self.head(self.maps(images))[1].flatten(1))
-
-
 def batch_norm(norm: nn.BatchNorm2d, x: torch.Tensor, counted: bool = True) -> torch.Tensor:
     """``norm(x)``; with ``counted`` False, training leaves its running statistics as they are."""
     if counted or not norm.training:
@@ -112,6 +50,96 @@ class Attention(nn.Module):
         return maps * torch.sigmoid(self.excite_norm(self.excite(weight)))
 
 
+class PartHead(nn.Module):
+    """The layers of K tasks: the K first 1x1 convolutions as one with K times the channels, the K second ones as a grouped one."""
+
+    def __init__(self, channels: int, parts: int, width: int, dim: int, neck: bool, attention: bool) -> None:
+        super().__init__()
+        self.parts = parts
+        self.reduce = nn.Conv2d(channels, parts * width, 1, bias=False)
+        self.reduce_norm = nn.BatchNorm2d(parts * width)
+        self.attention = Attention(parts * width, parts) if attention else nn.Identity()
+        self.project = nn.Conv2d(parts * width, parts * dim, 1, groups=parts, bias=False)
+        self.project_norm = nn.BatchNorm2d(parts * dim)
+        self.neck = nn.BatchNorm2d(parts * dim) if neck else nn.Identity()
+        if isinstance(self.neck, nn.BatchNorm2d):
+            self.neck.bias.requires_grad_(False)
+        for layer in (self.reduce, self.project):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def maps(self, shared: torch.Tensor) -> torch.Tensor:
+        """The backbone's map (n, channels, h, w) -> (n, parts * width, h, w), not negative."""
+        maps: torch.Tensor = self.attention(F.relu(self.reduce_norm(self.reduce(shared))))
+        return maps
+
+    def features(self, maps: torch.Tensor, counted: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, parts * width, h, w) -> (n, parts, dim) features, and the same after the neck.
+
+        Global max pooling and the second convolution. Running statistics are taken where ``counted``.
+        """
+        pooled = F.adaptive_max_pool2d(maps, 1)
+        features = F.relu(batch_norm(self.project_norm, self.project(pooled), counted))
+        necked = batch_norm(self.neck, features, counted) if isinstance(self.neck, nn.BatchNorm2d) else features
+        return by_part(features, self.parts), by_part(necked, self.parts)
+
+
+def by_part(x: torch.Tensor, parts: int) -> torch.Tensor:
+    """(n, parts * d, ...) -> (n, parts, d * ...)"""
+    return x.flatten(1).unflatten(1, (parts, -1))
+
+
+class MPN(nn.Module):
+    """K part embeddings from one map: main task k sees the whole map, auxiliary task k its part of it alone.
+
+    Both tasks of a part share both 1x1 convolutions and their batch norms (hard parameter sharing), unless ``shared`` is False;
+    their classifiers are separate. ``auxiliary`` False leaves the auxiliary tasks out.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        ids: int,
+        parts: int = 4,
+        width: int = 256,
+        dim: int = 128,
+        neck: bool = False,
+        attention: bool = False,
+        shared: bool = True,
+        auxiliary: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.parts, self.width, self.dim, self.auxiliary = backbone, parts, width, dim, auxiliary
+        self.main = PartHead(backbone.channels, parts, width, dim, neck, attention)
+        self.apart = None if shared else PartHead(backbone.channels, parts, width, dim, neck, attention)
+        self.main_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
+        self.aux_classifiers = nn.Parameter(torch.randn(parts, dim, ids) * 0.001)
+
+    def forward(self, images: torch.Tensor, masks: torch.Tensor) -> Outputs:
+        """``images`` (n, 3, h, w) normalised RGB, ``masks`` (n or 1, parts, h', w') in 0..1 on the backbone's map."""
+        shared = self.backbone(images)
+        maps = self.main.maps(shared)
+        main, main_necked = self.main.features(maps)
+        main_logits = torch.einsum("nkd,kdi->nki", main_necked, self.main_classifiers)
+        if not self.auxiliary:
+            return Outputs(main, main, main_logits, main_logits)
+        head = self.main if self.apart is None else self.apart
+        if self.apart is not None:
+            maps = self.apart.maps(shared)
+        # the maps are not negative, so masking by zero and max pooling see the part alone; the running statistics of shared layers
+        # are the main tasks' alone, since they alone run in inference
+        parts = (maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2)
+        aux, aux_necked = head.features(parts, counted=self.apart is not None)
+        return Outputs(main, aux, main_logits, torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers))
+
+    def necked(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) normalised RGB -> (n, parts, dim) of the main tasks, what their classifiers see."""
+        return self.main.features(self.main.maps(self.backbone(images)))[1]
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) normalised RGB -> (n, parts * dim) unit rows: the main tasks alone."""
+        return F.normalize(self.necked(images).flatten(1))
+
+
 def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """The convolution that equals ``norm(conv(x))`` in evaluation."""
     fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=conv.groups)
@@ -128,11 +156,11 @@ class Inference(nn.Module):
     def __init__(self, mpn: MPN) -> None:
         super().__init__()
         mpn.eval()
-        self.backbone = mpn.backbone
-        self.reduce = fold_norm(mpn.reduce, mpn.reduce_norm)
-        self.attention = mpn.attention
-        self.project = fold_norm(mpn.project, mpn.project_norm)
-        self.neck = mpn.neck
+        self.backbone, head = mpn.backbone, mpn.main
+        self.reduce = fold_norm(head.reduce, head.reduce_norm)
+        self.attention = head.attention
+        self.project = fold_norm(head.project, head.project_norm)
+        self.neck = head.neck
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -6,60 +6,27 @@ import copy
 import csv
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from reid import losses
 from reid.backbones import Backbone
-from reid.batches import CHANNEL_ORDERS, augment, pk_batches, recolour
+from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
 from reid.data import Split, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import MPN
-from reid.priors import stripes
+from reid.priors import Bodies, body_parts, moved, read_bodies, stripes
+from reid.recipe import Recipe
+from reid.training_plot import plot_log
 from reid.warm import classifiers_from_centres, start_from
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
-
-
-class Recipe(BaseModel):
-    """Everything that decides a training's result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: str = "tf_efficientnet_lite0"
-    pretrained: bool = True
-    start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
-    height: int = Field(default=128, ge=32)
-    width: int = Field(default=64, ge=16)
-    parts: int = Field(default=4, ge=1)
-    part_width: int = Field(default=256, ge=1)
-    part_dim: int = Field(default=128, ge=1)
-    prior: Literal["stripes"] = "stripes"
-    batch_ids: int = Field(default=16, ge=2)
-    batch_images: int = Field(default=4, ge=2)
-    epochs: int = Field(default=15, ge=1)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.02, ge=0)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    margin: float = Field(default=0.4, ge=0)
-    alignment: float = Field(default=1.0, ge=0)
-    ema: float = Field(default=0.998, ge=0, lt=1)
-    held_out_ids: int = Field(default=75, ge=0)
-    neck: bool = Field(default=False, description="BNNeck: a batch norm between features and classifiers, also in inference")
-    attention: bool = Field(default=False, description="channel attention on each part's map")
-    recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
-    backbone_rate: float = Field(default=1, gt=0, description="the backbone's learning rate as a share of the head's")
-    frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
-    precision: Literal["fp32", "bf16"] = "fp32"
-    threads: int = Field(default=2, ge=1)
-    seed: int = 0
+LOSSES = ("main", "aux", "align", "triplet")
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -68,9 +35,12 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 
 
 def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
+    """The recipe's network for ``ids`` identities; ``pretrained`` overrides the recipe's."""
     wanted = recipe.pretrained if pretrained is None else pretrained
-    backbone = Backbone(recipe.backbone, pretrained=wanted, frozen=recipe.frozen_stages)
-    mpn = MPN(backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim, recipe.neck, recipe.attention)
+    backbone = Backbone(recipe.backbone, recipe.last_stride, wanted, recipe.frozen_stages)
+    mpn = MPN(
+        backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim, recipe.neck, recipe.attention, recipe.shared, recipe.auxiliary
+    )
     return mpn.to(memory_format=torch.channels_last)
 
 
@@ -80,24 +50,40 @@ def features(mpn: MPN, pictures: np.ndarray, batch: int = 128, flip: bool = True
     mpn.eval()
     rows = []
     for start in range(0, len(pictures), batch):
-        x = to_tensor(pictures[start : start + batch])
+        x = to_tensor(pictures[start : start + batch]).to(device_of(mpn))
         y = mpn.embed(x)
         rows.append(torch.nn.functional.normalize(y + mpn.embed(x.flip(3))) if flip else y)
-    return torch.cat(rows).numpy()
+    return torch.cat(rows).cpu().numpy()
 
 
 @torch.no_grad()
 def head_features(mpn: MPN, pictures: np.ndarray, batch: int = 128) -> torch.Tensor:
     """(n, h, w, 3) uint8 RGB -> (n, parts, dim), what the classifiers see."""
     mpn.eval()
-    return torch.cat([mpn.head(mpn.maps(to_tensor(pictures[i : i + batch])))[1] for i in range(0, len(pictures), batch)])
+    starts = range(0, len(pictures), batch)
+    return torch.cat([mpn.necked(to_tensor(pictures[start : start + batch]).to(device_of(mpn))) for start in starts]).cpu()
 
 
-def parameter_groups(mpn: MPN, recipe: Recipe) -> list[dict[str, object]]:
-    """The parameters of the head and of the backbone for the optimiser, with the ``share`` of the learning rate that each gets."""
+def device_of(mpn: MPN) -> torch.device:
+    return mpn.main_classifiers.device
+
+
+def make_optimizer(mpn: MPN, recipe: Recipe) -> torch.optim.Optimizer:
+    """Head and backbone apart, each with the ``share`` of the learning rate that it gets."""
     backbone = set(mpn.backbone.parameters())
     head = [p for p in mpn.parameters() if p not in backbone]
-    return [{"params": head, "share": 1.0}, {"params": list(mpn.backbone.parameters()), "share": recipe.backbone_rate}]
+    groups = [{"params": head, "share": 1.0}, {"params": list(mpn.backbone.parameters()), "share": recipe.backbone_rate}]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """After ``epoch`` epochs, counted with fractions: linear warm-up, then half a cosine to nothing, or steps by ten."""
+    warm = min(1.0, epoch / max(recipe.warmup_epochs, 1e-9))
+    if recipe.schedule == "step":
+        return recipe.learning_rate * warm * float(0.1 ** (epoch // recipe.step_epochs))
+    return recipe.learning_rate * warm * max(0.01, 0.5 * (1 + math.cos(math.pi * min(epoch / recipe.epochs, 1))))
 
 
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
@@ -107,96 +93,153 @@ def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
     return retrieval(rows[query], held.ids[query], held.cameras[query], rows, held.ids, held.cameras)
 
 
-def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
-    """Train on the data set in ``data``; writes ``last.pt`` each epoch, ``log.csv``, and returns the path of ``last.pt``."""
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    layout = recognise(unpacked(data))
-    print(f"{layout.name} ({layout.terms}). Training on {recipe.threads} CPU thread(s).", flush=True)
-    every = read_split(data, "train")
+@dataclass(frozen=True)
+class Material:
+    """What a training sees: pictures (n, h, w, 3) uint8 RGB with ``labels`` (n,) from 0 and bodies, and held-out people to select by."""
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    bodies: Bodies | None
+    held: Split
+    held_pictures: np.ndarray
+
+    @property
+    def ids(self) -> int:
+        return int(self.labels.max()) + 1
+
+
+def read_material(recipe: Recipe, data: Path) -> Material:
+    """Raises ValueError where there are too few people, or FileNotFoundError and ValueError as the readers do."""
+    root = unpacked(data)
+    every = read_split(root, "train")
     people = len(np.unique(every.ids))
     if people < recipe.held_out_ids + recipe.batch_ids:
         raise ValueError(
             f"{data}: {people} people; held_out_ids ({recipe.held_out_ids}) and batch_ids ({recipe.batch_ids}) ask for more: lower one of them"
         )
-    kept_back = held_out(every, recipe.held_out_ids, recipe.seed)
+    kept_back = held_out(every, recipe.held_out_ids, recipe.held_out_seed)
     held, held_pictures = load_pictures(every.take(kept_back), recipe.height, recipe.width)
     split, pictures = load_pictures(every.take(~kept_back), recipe.height, recipe.width)
-    labels = np.unique(split.ids, return_inverse=True)[1]
+    bodies = None
+    if recipe.prior != "stripes":
+        bodies = read_bodies(root, [path.relative_to(root).as_posix() for path in split.paths])
+    return Material(pictures, np.unique(split.ids, return_inverse=True)[1], bodies, held, held_pictures)
 
-    ids = int(labels.max() + 1)
-    mpn = build(recipe, ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), pretrained=None if recipe.start is None else False)
-    if recipe.start is not None and not (resume and (out / "last.pt").exists()):
-        sample = np.random.default_rng(recipe.seed).permutation(len(pictures))[:512]
-        start_from(mpn, recipe.start, to_tensor(pictures[sample]))
-        classifiers_from_centres(mpn, head_features(mpn, pictures), torch.from_numpy(labels))
-        print(f"started from {recipe.start}: held-out {validate(mpn, held, held_pictures)}", flush=True)
+
+def part_masks(recipe: Recipe, bodies: Bodies | None, how: Moved, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The prior on the backbone's map, (n or 1, parts, *grid), of pictures that were moved; and (n, parts) which parts are there."""
+    if bodies is None:
+        return torch.from_numpy(stripes(recipe.parts, *grid))[None], None
+    shown = moved(bodies, how.down, how.right, how.mirrored, recipe.height, recipe.width)
+    masks, there = body_parts(shown, recipe.parts, *grid, foreground=recipe.prior == "mask")
+    return torch.from_numpy(masks), torch.from_numpy(there)
+
+
+def map_size(mpn: MPN, recipe: Recipe) -> tuple[int, int]:
+    with torch.no_grad():  # in evaluation, or the batch norms would take the empty picture for data
+        rows, columns = mpn.eval().backbone(torch.zeros(1, 3, recipe.height, recipe.width, device=device_of(mpn))).shape[2:]
+    return int(rows), int(columns)
+
+
+def loss_terms(
+    mpn: MPN, recipe: Recipe, material: Material, rows: np.ndarray, rng: np.random.Generator, grid: tuple[int, int]
+) -> torch.Tensor:
+    """(4,) the losses, weighted, of a batch of ``rows``: main and auxiliary tasks, alignment, triplet."""
+    pictures, labels = material.pictures[rows], material.labels[rows]
+    if recipe.recoloured:
+        pictures, labels = recolour(pictures, labels, material.ids, recipe.recoloured, rng)
+    shown, how = augment(pictures, rng, recipe.flip, recipe.pad, recipe.erase, recipe.jitter)
+    masks, there = part_masks(recipe, None if material.bodies is None else material.bodies.take(rows), how, grid)
+    device = device_of(mpn)
+    who, masks = torch.from_numpy(labels).to(device), masks.to(device)
+    there = None if there is None else there.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        result = mpn(to_tensor(shown).to(device), masks).float()
+    main = losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing)
+    triplet = losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin)
+    if not recipe.auxiliary:
+        return torch.stack([main, 0 * main, 0 * main, triplet])
+    aux = losses.part_cross_entropy(result.aux_logits, who, there, smoothing=recipe.label_smoothing)
+    return torch.stack([main, aux, losses.class_alignment(result.main, result.aux, who, there) * recipe.alignment, triplet])
+
+
+@torch.no_grad()
+def follow(average: MPN, mpn: MPN, decay: float) -> None:
+    """Move the running average of the weights towards the weights."""
+    for kept, new in zip(average.state_dict().values(), mpn.state_dict().values(), strict=True):
+        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+
+
+def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
+    """Train on the data set in ``data``; writes ``last.pt``, ``log.csv`` and ``log.png`` each epoch; returns the path of ``last.pt``."""
+    torch.set_num_threads(recipe.threads)
+    torch.manual_seed(recipe.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    layout, device = recognise(unpacked(data)), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    what = torch.cuda.get_device_name() if device.type == "cuda" else f"{recipe.threads} CPU thread(s)"
+    print(f"{layout.name} ({layout.terms}). Training on {what} in {recipe.precision}.", flush=True)
+    material = read_material(recipe, data)
+    last = out / "last.pt"
+    state = torch.load(last, map_location="cpu", weights_only=True) if resume and last.exists() else None
+
+    mpn = build(recipe, material.ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), None if recipe.start is None else False)
+    if recipe.start is not None and state is None:
+        sample = np.random.default_rng(recipe.seed).permutation(len(material.pictures))[:512]
+        start_from(mpn, recipe.start, to_tensor(material.pictures[sample]))
+        classifiers_from_centres(mpn, head_features(mpn, material.pictures), torch.from_numpy(material.labels))
+        print(f"started from {recipe.start}: held-out {validate(mpn, material.held, material.held_pictures)}", flush=True)
+    mpn = mpn.to(device)
     average = copy.deepcopy(mpn).eval()
-    optimizer = torch.optim.AdamW(parameter_groups(mpn, recipe), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = len(split.ids) // (recipe.batch_ids * recipe.batch_images)
-    first, last = 0, out / "last.pt"
-    if resume and last.exists():
-        state = torch.load(last, map_location="cpu", weights_only=True)
+    optimizer = make_optimizer(mpn, recipe)
+    first = 0
+    if state is not None:
         mpn.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
-    with torch.no_grad():  # in evaluation, or the batch norms would take the empty picture for data
-        grid = mpn.eval().backbone(torch.zeros(1, 3, recipe.height, recipe.width)).shape[2:]
-    masks = torch.from_numpy(stripes(recipe.parts, *grid))[None]
+    steps = len(material.labels) // (recipe.batch_ids * recipe.batch_images)
+    grid = map_size(mpn, recipe)
     for epoch in range(first, recipe.epochs):
         rng = np.random.default_rng([recipe.seed, epoch])  # an epoch is the same whether resumed or not
         mpn.train()
-        began, sums, count = time.perf_counter(), np.zeros(4), 0
-        for rows in pk_batches(labels, recipe.batch_ids, recipe.batch_images, rng):
-            done = (epoch + count / steps) / recipe.epochs
-            warm = min(1.0, (epoch + (count + 1) / steps) / max(recipe.warmup_epochs, 1e-9))
-            rate = recipe.learning_rate * warm * max(0.01, 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+        began, sums, count = time.perf_counter(), np.zeros(len(LOSSES)), 0
+        for rows in pk_batches(material.labels, recipe.batch_ids, recipe.batch_images, rng):
             for group in optimizer.param_groups:
-                group["lr"] = rate * group["share"]
-            batch, named = pictures[rows], labels[rows]
-            if recipe.recoloured:
-                batch, named = recolour(batch, named, ids, recipe.recoloured, rng)
-            who = torch.from_numpy(named)
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-                result = mpn(to_tensor(augment(batch, rng)), masks).float()
-            terms = (
-                losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing),
-                losses.part_cross_entropy(result.aux_logits, who, smoothing=recipe.label_smoothing),
-                losses.class_alignment(result.main, result.aux, who) * recipe.alignment,
-                losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin),
-            )
+                group["lr"] = learning_rate(recipe, epoch + (count + 1) / steps) * group["share"]
+            terms = loss_terms(mpn, recipe, material, rows, rng, grid)
             optimizer.zero_grad(set_to_none=True)
-            torch.stack(terms).sum().backward()
+            terms.sum().backward()
             optimizer.step()
             count += 1
-            decay = min(recipe.ema, (epoch * steps + count) / (epoch * steps + count + 10))
-            with torch.no_grad():
-                for kept, new in zip(average.state_dict().values(), mpn.state_dict().values(), strict=True):
-                    kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
-            sums += [float(term.detach()) for term in terms]
+            done = epoch * steps + count
+            follow(average, mpn, min(recipe.ema, done / (done + 10)))
+            sums += terms.detach().cpu().numpy()
             if count % 50 == 0:
+                pace = (time.perf_counter() - began) / count
+                left = pace * (recipe.epochs * steps - done) / 60
+                said = ", ".join(f"{name} {value:.3f}" for name, value in zip(LOSSES, sums / count, strict=True))
                 print(
-                    f"epoch {epoch + 1} step {count}/{steps} losses {(sums / count).round(3).tolist()} {(time.perf_counter() - began) / count:.2f} s/step",
-                    flush=True,
+                    f"epoch {epoch + 1}/{recipe.epochs} step {count}/{steps}: {said}; {pace:.2f} s a step, {left:.0f} min left", flush=True
                 )
-        score = validate(average, held, held_pictures)
-        row = {"epoch": epoch + 1, **dict(zip(("main", "aux", "align", "triplet"), (sums / count).round(4).tolist(), strict=True))}
-        row |= {
-            "held_out_map": round(score.map, 4),
-            "held_out_rank1": round(score.rank1, 4),
-            "seconds": round(time.perf_counter() - began, 1),
-        }
+        score = validate(average, material.held, material.held_pictures)
+        row = {"epoch": epoch + 1, **dict(zip(LOSSES, (sums / count).round(4).tolist(), strict=True))}
+        row |= {"held_out_map": round(score.map, 4), "held_out_rank1": round(score.rank1, 4)}
+        row |= {"seconds": round(time.perf_counter() - began, 1)}
         print(row, flush=True)
-        fresh = not (out / "log.csv").exists() or epoch == 0
-        with (out / "log.csv").open("w" if fresh else "a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        state = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        state |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2])}
-        torch.save(state, last.with_suffix(".tmp"))
+        write_log(out / "log.csv", row)
+        plot_log(out / "log.csv", out / "log.png")
+        saved = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+        saved |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2])}
+        torch.save(saved, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
     return last
+
+
+def write_log(path: Path, row: dict[str, float]) -> None:
+    """Append an epoch; the first one begins the file anew."""
+    fresh = not path.exists() or row["epoch"] == 1
+    with path.open("w" if fresh else "a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)

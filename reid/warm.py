@@ -46,7 +46,7 @@ def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
         hook.remove()
     layers, neck = fused_layers(bundle)
     same = [tuple(c.weight.shape) for c in convs] == [tuple(w.shape) for w, _ in layers]
-    if not same or (neck is not None and not isinstance(mpn.neck, nn.BatchNorm2d)):
+    if not same or (neck is not None and not isinstance(mpn.main.neck, nn.BatchNorm2d)):
         raise ValueError(f"{bundle}: its layers are not those of the recipe: another backbone, number of parts, or neck?")
     shifts = iter([bias for conv, (_, bias) in zip(convs, layers, strict=True) if conv.bias is None])
 
@@ -54,7 +54,7 @@ def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
         norm.running_mean, norm.running_var = mean, variance
-        if norm is not mpn.neck:
+        if norm is not mpn.main.neck:
             norm.weight.copy_(torch.sqrt(variance + norm.eps))
             norm.bias.copy_(mean + next(shifts))
         elif neck is not None:

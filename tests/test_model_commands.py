@@ -17,8 +17,10 @@ from reid import Embedder, data, layouts
 from reid.evaluate import embed_split, retrieval
 from reid.export import LEAST_COSINE, export
 from reid.openset import open_set
+from reid.priors import Bodies, write_bodies
 from reid.rank_sheet import rank_sheet
-from reid.train import Recipe, train
+from reid.recipe import Recipe
+from reid.train import learning_rate, train
 
 RECIPE = Recipe(
     backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
@@ -91,7 +93,36 @@ def test_frozen_stages_stay_as_they_are(trained):
     for name, value in state["model"].items():
         if name.startswith(("backbone.stem", "backbone.blocks.0.")):
             assert torch.equal(value, fresh[name]), name
-    assert not torch.equal(state["model"]["reduce.weight"], fresh["reduce.weight"])
+    assert not torch.equal(state["model"]["main.reduce.weight"], fresh["main.reduce.weight"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prior": "mask", "neck": True, "attention": True, "recoloured": 0.5, "optimizer": "sgd", "schedule": "step", "step_epochs": 1},
+        {"prior": "body", "shared": False, "flip": 0, "pad": 0, "erase": 0, "jitter": 0},
+        {"auxiliary": False, "backbone": "resnet18", "frozen_stages": 0, "last_stride": 2, "precision": "fp32"},
+    ],
+)
+def test_every_option_trains(market, tmp_path, changes):
+    names = [path.relative_to(market).as_posix() for path in sorted((market / "bounding_box_train").iterdir())]
+    write_bodies(market, names, Bodies.whole(len(names)))
+    last = train(RECIPE.model_copy(update={"epochs": 1} | changes), market, tmp_path)
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(log) == 2
+    assert np.isfinite([float(value) for value in log[1].split(",")]).all()
+    assert cv2.imread(str(tmp_path / "log.png")) is not None
+    if changes.get("neck"):
+        facts, _ = export(last, market, tmp_path / "b.onnx")
+        assert Embedder(str(tmp_path / "b.onnx")).dimension == facts.dimension == 16
+
+
+def test_learning_rates():
+    cosine = Recipe(epochs=10, warmup_epochs=2, learning_rate=0.1)
+    assert learning_rate(cosine, 1) == pytest.approx(0.05 * 0.5 * (1 + np.cos(np.pi / 10)))
+    assert learning_rate(cosine, 10) == pytest.approx(0.001)
+    step = Recipe(epochs=70, warmup_epochs=0, learning_rate=0.01, schedule="step")
+    assert [learning_rate(step, epoch) for epoch in (5, 25, 65)] == pytest.approx([0.01, 0.001, 1e-5])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 
 from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.model import MPN, Inference  # noqa: E402
-from reid.priors import stripes  # noqa: E402
+from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
 
 
 class Tiny(nn.Module):
@@ -52,6 +52,35 @@ def test_auxiliary_task_k_sees_part_k_and_nothing_else():
         assert rows.max() < 8 * (k + 1)
 
 
+@pytest.mark.parametrize("foreground", [False, True])
+def test_with_a_silhouette_it_sees_that_part_of_the_body_and_nothing_else(foreground):
+    """The body stands in the lower half of the left half of the picture; auxiliary task k sees a third of it."""
+    body = np.zeros((1, HEIGHT, WIDTH), bool)
+    body[:, HEIGHT // 2 :, : WIDTH // 2] = True
+    masks, there = body_parts(Bodies(np.array([[0.5, 1]], np.float32), body), 3, 12, 4, foreground)
+    assert there.all()
+    model, images = mpn().eval(), torch.randn(2, 3, 48, 16, requires_grad=True)
+    for k in range(3):
+        (gradient,) = torch.autograd.grad(model(images, torch.from_numpy(masks)).aux[:, k].sum(), images)
+        seen = gradient.abs().sum((0, 1))
+        rows, columns = seen.sum(1).nonzero().ravel(), seen.sum(0).nonzero().ravel()
+        assert rows.min() >= 24 + 8 * k
+        assert rows.max() < 24 + 8 * (k + 1)
+        assert columns.max() < (8 if foreground else 16)
+
+
+def test_tasks_apart_share_no_convolution_and_without_auxiliary_tasks_there_are_none():
+    images, masks = torch.randn(4, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None]
+    apart = mpn(shared=False)
+    part_cross_entropy(apart(images, masks).aux_logits, torch.tensor([0, 0, 1, 1])).backward()
+    assert apart.main.reduce.weight.grad is None
+    assert apart.apart.reduce.weight.grad.abs().max() > 0
+    alone = mpn(auxiliary=False)
+    result = alone(images, masks)
+    assert result.aux is result.main
+    assert result.aux_logits is result.main_logits
+
+
 def test_a_missing_part_gives_no_gradient():
     model = mpn()
     masks = torch.from_numpy(stripes(3, 6, 4))[None].repeat(4, 1, 1, 1)
@@ -68,8 +97,8 @@ def test_both_tasks_reach_the_shared_convolutions(task):
     model = mpn()
     result = model(torch.randn(4, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None])
     part_cross_entropy(getattr(result, task), torch.tensor([0, 0, 1, 1])).backward()
-    assert model.reduce.weight.grad.abs().max() > 0
-    assert model.project.weight.grad.abs().max() > 0
+    assert model.main.reduce.weight.grad.abs().max() > 0
+    assert model.main.project.weight.grad.abs().max() > 0
 
 
 def test_cross_entropy_by_hand():
@@ -107,9 +136,9 @@ def test_the_neck_stands_between_features_and_classifiers():
     model = mpn(neck=True).train()
     result = model(torch.randn(16, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None])
     assert result.main.min() >= 0  # features end in ReLU
-    assert not model.neck.bias.requires_grad
+    assert not model.main.neck.bias.requires_grad
     with torch.no_grad():
-        mean = model.head(model.maps(torch.randn(16, 3, 24, 16)))[1].mean(0)
+        mean = model.necked(torch.randn(16, 3, 24, 16)).mean(0)
     np.testing.assert_allclose(mean.numpy(), 0, atol=1e-5)  # centred
 
 
@@ -119,18 +148,20 @@ def test_auxiliary_tasks_leave_the_running_statistics_of_inference_alone():
     one(images, masks)
     other(images, 0 * masks)
     for name in ("project_norm", "neck"):
-        np.testing.assert_array_equal(getattr(one, name).running_mean.numpy(), getattr(other, name).running_mean.numpy())
+        np.testing.assert_array_equal(getattr(one.main, name).running_mean.numpy(), getattr(other.main, name).running_mean.numpy())
 
 
 def test_attention_weighs_each_part_by_its_own_channels():
     model = mpn(attention=True).eval()
     maps = torch.rand(2, 48, 6, 4)
-    weighed = (model.attention(maps) / maps).detach()
+    weighed = (model.main.attention(maps) / maps).detach()
     assert float(weighed.min()) > 0
     assert float(weighed.max()) < 1
     changed = maps.clone()
     changed[:, :16] = 0.5  # part 1's channels
-    np.testing.assert_array_equal(model.attention(maps)[:, 16:].detach().numpy(), model.attention(changed)[:, 16:].detach().numpy())
+    np.testing.assert_array_equal(
+        model.main.attention(maps)[:, 16:].detach().numpy(), model.main.attention(changed)[:, 16:].detach().numpy()
+    )
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -142,7 +173,7 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
     for _ in range(3):
         model(torch.randn(8, 3, 24, 16), torch.from_numpy(stripes(3, 6, 4))[None])
     if given:
-        model.neck.weight.data.uniform_(0.5, 2)
+        model.main.neck.weight.data.uniform_(0.5, 2)
     path = tmp_path / "b.onnx"
     torch.onnx.export(Inference(model), (torch.zeros(2, 3, 24, 16),), str(path), dynamo=False, opset_version=17)
     images, new = torch.randn(16, 3, 24, 16), mpn(neck=True)
@@ -151,7 +182,7 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
         if given:
             np.testing.assert_allclose(new.eval().embed(images).numpy(), model.embed(images).numpy(), atol=1e-5)
         else:
-            np.testing.assert_allclose(new.eval().head(new.maps(images))[1].mean(0).numpy(), 0, atol=1e-5)
+            np.testing.assert_allclose(new.eval().necked(images).mean(0).numpy(), 0, atol=1e-5)
     with pytest.raises(ValueError, match="or neck"):
         start_from(mpn(neck=not given, parts=3 if given else 2), path, images)
 
@@ -159,7 +190,8 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
 def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     pytest.importorskip("timm", reason="the backbones need the extra [train]")
     from reid.embedder import WEIGHTS
-    from reid.train import Recipe, build
+    from reid.recipe import Recipe
+    from reid.train import build
     from reid.warm import classifiers_from_centres, start_from
 
     bundle = WEIGHTS / "mpn-mobilenetv2-128.onnx"

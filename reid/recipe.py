@@ -1,0 +1,58 @@
+"""What a training of MPN can be told: the home of its defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """Everything that decides a training's result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # the network
+    backbone: str = "tf_efficientnet_lite0"
+    pretrained: bool = True
+    last_stride: Literal[1, 2] = 1
+    start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
+    parts: int = Field(default=4, ge=1)
+    part_width: int = Field(default=256, ge=1)
+    part_dim: int = Field(default=128, ge=1)
+    neck: bool = Field(default=False, description="BNNeck: a batch norm between features and classifiers, also in inference")
+    attention: bool = Field(default=False, description="channel attention on each part's map")
+    auxiliary: bool = Field(default=True, description="auxiliary tasks; without them the parts are K heads that see everything")
+    shared: bool = Field(default=True, description="main and auxiliary tasks share their convolutions")
+    # the pictures
+    height: int = Field(default=128, ge=32)
+    width: int = Field(default=64, ge=16)
+    prior: Literal["stripes", "body", "mask"] = Field(default="stripes", description="body and mask need passerby reid priors")
+    flip: float = Field(default=0.5, ge=0, le=1)
+    pad: int = Field(default=5, ge=0)
+    erase: float = Field(default=0.5, ge=0, le=1)
+    jitter: float = Field(default=0.2, ge=0, lt=1)
+    recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
+    held_out_ids: int = Field(default=75, ge=2)
+    held_out_seed: int = 0
+    # the losses
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    margin: float = Field(default=0.4, ge=0)
+    alignment: float = Field(default=1.0, ge=0)
+    # the way
+    batch_ids: int = Field(default=16, ge=2)
+    batch_images: int = Field(default=4, ge=2)
+    epochs: int = Field(default=15, ge=1)
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd: Nesterov, momentum 0.9")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    schedule: Literal["cosine", "step"] = "cosine"
+    step_epochs: int = Field(default=20, ge=1, description="schedule step: a tenth of the learning rate after so many, again and again")
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    backbone_rate: float = Field(default=1, gt=0, description="the backbone's learning rate as a share of the head's")
+    frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
+    ema: float = Field(default=0.998, ge=0, lt=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(default=2, ge=1)
+    seed: int = 0
