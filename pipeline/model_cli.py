@@ -183,17 +183,17 @@ def collect_people(
 
 @reid_app.command("export")
 def export_reid(
-    checkpoint: Annotated[Path, typer.Argument(help="last.pt of a training.")],
+    source: Annotated[Path, typer.Argument(help="last.pt of a training, or a bundle in fp32 (.onnx).")],
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
     precision: Precision = "fp32",
 ) -> None:
-    """Write a calibrated bundle; nothing is written where onnxruntime and torch differ."""
+    """Write a calibrated bundle; nothing is written where its embeddings are not those of what it was made from."""
     with told_to_people():
         from reid.export import export
 
-        facts, cosine = export(checkpoint, data, out, one_of_precisions(precision))
-    print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to torch {cosine:.7f}")
+        facts, cosine = export(source, data, out, one_of_precisions(precision))
+    print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to what it was made from {cosine:.7f}")
 
 
 @detector_app.command("train")

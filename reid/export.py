@@ -1,9 +1,10 @@
-"""Export a trained MPN as a bundle: fused, calibrated on held-out identities, verified against torch. Needs ``[train]``."""
+"""Export a trained MPN as a bundle: fused, calibrated on held-out identities, verified against what it comes from. Needs ``[train]``."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from detectors.session import open_model
+from detectors.session import Session, open_model
 from reid.bundle import KEY, BundleFacts, open_bundle
 from reid.calibration import calibrate
 from reid.data import held_out, load_pictures
@@ -22,23 +23,28 @@ from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, features, to_tensor
+from reid.train import MEAN, STD, build, to_tensor
 
 Precision = Literal["fp32", "fp16", "int8"]
 
 
-def verify(path: Path, inference: torch.nn.Module, pictures: np.ndarray, least: float) -> float:
-    """Least cosine between torch and onnxruntime on real crops at batch 1, 3 and 8. Raises ValueError under ``least``."""
-    session = open_model(path, "cpu")
-    worst = 1.0
+def embeddings(session: Session, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
+    """(n, d) of (n, h, w, 3) uint8 RGB pictures of the model's own size."""
+    starts = range(0, len(pictures), batch)
+    return np.concatenate([session.run(to_tensor(pictures[start : start + batch]).contiguous().numpy())[0] for start in starts])
+
+
+def verify(path: Path, expected: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, least: float) -> float:
+    """Least cosine between ``path`` in onnxruntime and what is ``expected`` of (n, 3, h, w), on real crops at batch 1, 3 and 8.
+
+    Raises ValueError under ``least``.
+    """
+    session, worst = open_model(path, "cpu"), 1.0
     for batch in (1, 3, 8):
-        x = to_tensor(pictures[:batch]).contiguous()
-        with torch.no_grad():
-            expected = inference(x).numpy()
-        got = session.run(x.numpy())[0]
-        worst = min(worst, float((expected * got).sum(1).min()))
+        crops = to_tensor(pictures[:batch]).contiguous().numpy()
+        worst = min(worst, float((expected(crops) * session.run(crops)[0]).sum(1).min()))
     if worst < least:
-        raise ValueError(f"{path}: onnxruntime and torch differ: cosine {worst:.6f}, at least {least} is wanted")
+        raise ValueError(f"{path}: gives other embeddings than what it was made from: cosine {worst:.6f}, at least {least} is wanted")
     return worst
 
 
@@ -84,51 +90,75 @@ def to_int8(path: Path, crops: np.ndarray) -> None:
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 
 
-def export(checkpoint: Path, data: Path, out: Path, precision: Precision = "fp32") -> tuple[BundleFacts, float]:
-    """Write ``out`` (.onnx) from a checkpoint of ``reid/train.py``; returns its facts and the least cosine to torch.
-
-    Raises ValueError for another checkpoint, and where onnxruntime gives other embeddings: then nothing is written.
-    """
+def fused(checkpoint: Path, out: Path) -> tuple[Recipe, int, Inference]:
+    """Write a checkpoint's running average as fp32 ONNX, fused; returns its recipe, the epochs done, and the same in torch."""
     state = read_checkpoint(checkpoint)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
-    layout, every = recognise(unpacked(data)), read_split(data, "train")
-    held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
-    rows = features(mpn, pictures, flip=False)
-    calibration, pooled = calibrate(rows, held), calibrate(*pool(rows, held))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    facts = BundleFacts(
-        name=out.stem,
-        height=recipe.height,
-        width=recipe.width,
-        mean=tuple(MEAN.tolist()),
-        std=tuple(STD.tolist()),
-        dimension=recipe.parts * recipe.part_dim,
-        calibration=calibration,
-        pooled=pooled,
-        data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
-        licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
-        commit=commit or "unknown",
-        recipe=recipe.model_dump(mode="json") | {"epochs_done": state["epoch"], "exported_as": precision},
-    )
-    inference = Inference(mpn).eval().to(memory_format=torch.contiguous_format)
+    inference = Inference(mpn).to(memory_format=torch.contiguous_format)
+    example = torch.zeros(2, 3, recipe.height, recipe.width)
+    torch.onnx.export(
+        inference, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
+        dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
+    )  # fmt: skip
+    return recipe, state["epoch"], inference
+
+
+def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -> tuple[BundleFacts, float]:
+    """Write ``out`` (.onnx) from a checkpoint of training, or in another ``precision`` from an fp32 bundle; returns its facts, and the
+    least cosine to torch or to that bundle.
+
+    Its distances are calibrated on the people that the recipe held out. Raises ValueError for a source that is neither, and where
+    onnxruntime gives other embeddings: then nothing is written.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / out.name
-        example = torch.zeros(2, 3, recipe.height, recipe.width)
-        torch.onnx.export(
-            inference, (example,), str(draft), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
-            dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
-        )  # fmt: skip
+        whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
+        if source.suffix == ".onnx":
+            if precision == "fp32":
+                raise ValueError(f"{source}: is a bundle already; --precision fp16 or int8 makes another of it")
+            session, before = open_bundle(source, "cpu")
+            recipe = Recipe.model_validate({name: value for name, value in before.recipe.items() if name in Recipe.model_fields})
+            epochs, expected = before.recipe.get("epochs_done"), lambda crops: session.run(crops)[0]
+            whole.write_bytes(source.read_bytes())
+        else:
+            recipe, epochs, inference = fused(source, whole)
+
+            def expected(crops: np.ndarray) -> np.ndarray:
+                with torch.no_grad():
+                    return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
+
+        layout, every = recognise(unpacked(data)), read_split(data, "train")
+        held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
+        draft.write_bytes(whole.read_bytes())
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), 256)).astype(int)
             to_int8(draft, to_tensor(pictures[spread]).contiguous().numpy())
-        model = onnx.load(draft)
-        if precision == "fp16":
-            model = to_half(model)
+        model = to_half(onnx.load(draft)) if precision == "fp16" else onnx.load(draft)
+        onnx.save(model, draft)
+        rows = embeddings(open_model(draft, "cpu"), pictures)
+        facts = BundleFacts(
+            name=out.stem,
+            height=recipe.height,
+            width=recipe.width,
+            mean=tuple(MEAN.tolist()),
+            std=tuple(STD.tolist()),
+            dimension=rows.shape[1],
+            calibration=calibrate(rows, held),
+            pooled=calibrate(*pool(rows, held)),
+            data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
+            licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
+            commit=commit() or "unknown",
+            recipe=recipe.model_dump(mode="json") | {"epochs_done": epochs, "exported_as": precision},
+        )
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
         onnx.save(model, draft)
         open_bundle(draft, "cpu")
-        worst = verify(draft, inference, pictures, LEAST_COSINE[precision])
+        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
         out.write_bytes(draft.read_bytes())
     return facts, worst
+
+
+def commit() -> str:
+    """The commit of the checkout that this is run in; nothing where there is none."""
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()

@@ -132,6 +132,13 @@ def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
     assert cosine > {"fp32": 0.9999, "fp16": 0.999, "int8": 0.9}[precision]
     assert facts.recipe["exported_as"] == precision
     assert facts.recipe["epochs_done"] == 2
+    if precision != "fp32":
+        export(trained, market, tmp_path / "whole.onnx")
+        again, _ = export(tmp_path / "whole.onnx", market, tmp_path / "again.onnx", precision)
+        assert again.recipe == facts.recipe
+        assert again.calibration.gate == pytest.approx(facts.calibration.gate, rel=0.05)
+        with pytest.raises(ValueError, match="is a bundle already"):
+            export(tmp_path / "whole.onnx", market, tmp_path / "none.onnx")
     embedder = Embedder(str(tmp_path / "small.onnx"))
     (query, asked), (gallery, found_in) = (embed_split(embedder, layouts.read_split(market, part)) for part in ("query", "gallery"))
     rows = asked, found_in
