@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command import passerby
 from hypothesis import given
 from hypothesis import strategies as st
-from test_identities import passerby, recorded
+from test_identities import recorded
 
 from pipeline.corrections import Correction, corrected
 

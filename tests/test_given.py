@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from clips import figure, write_clip
+from command import passerby
 
 from pipeline.given import GivenTracks
 from tracker import TrackerSettings
 
 LOOKS = {7: ((40, 40, 200), (60, 50, 40)), 12: ((60, 170, 60), (160, 160, 170))}  # shirt, trousers of two people
-
-
-def passerby(*words) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *map(str, words)], capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command import passerby
 
 from pipeline.identity_evaluation import pair_scores
 from pipeline.mot import write_frame
@@ -21,12 +20,6 @@ from pipeline.tracklets import Tracklet
 
 FACTS = {"reid": "0" * 64, "slope": "25", "offset": "-8.5"}
 PEOPLE = {1: [1.0, 0, 0], 2: [0, 1.0, 0], 3: [0, 0, 1.0]}
-
-
-def passerby(*words) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *map(str, words)], capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 def box(who: int, frame: int) -> np.ndarray:

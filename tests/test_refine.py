@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 from clips import write_clip
+from command import passerby
 from filterpy.kalman import KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_identities import box, passerby, recorded
+from test_identities import box, recorded
 
 from pipeline.mot import read_rows
 from tracker.refine import RefineSettings, Track, refine, smooth
