@@ -63,10 +63,17 @@ def read_results(results: Iterable[Any]) -> Iterator[tuple[np.ndarray, np.ndarra
 
 
 def find_bodies(model: str, paths: list[Path], size: int = 256, batch: int = 32) -> tuple[Bodies, int]:
-    """Bodies in pictures by what ``ultralytics.YOLO`` opens, and in how many nobody was found: there the body is the whole picture."""
+    """Bodies in pictures by what ``ultralytics.YOLO`` opens, and in how many nobody was found: there the body is the whole picture.
+
+    Raises ValueError for a model that cannot be opened or finds boxes alone.
+    """
     from ultralytics import YOLO
 
-    yolo, out, nobody = YOLO(model), Bodies.whole(len(paths)), 0
+    out, nobody = Bodies.whole(len(paths)), 0
+    try:
+        yolo = YOLO(model)
+    except Exception as error:  # ultralytics raises many kinds
+        raise ValueError(f"{model}: ultralytics cannot open it ({str(error).splitlines()[0][:200]})") from None
     for start in range(0, len(paths), batch):
         pictures = [cv2.imread(str(path)) for path in paths[start : start + batch]]
         blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

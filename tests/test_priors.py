@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from command import passerby
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +122,21 @@ def test_what_a_model_says_becomes_bodies():
     assert seen[2] is None
     with pytest.raises(ValueError, match="boxes alone; give a segmentation model"):
         list(read_results([Results(picture, "d", {0: "person"}, boxes=boxes)]))
+
+
+def test_the_command_stores_what_a_model_finds(tmp_path):
+    """A real segmentation network, whose weights are chance: what it finds is stored, or the whole picture."""
+    pytest.importorskip("timm", reason="needs the extra [train]")
+    from ultralytics import YOLO
+
+    for name in ("anna/door_1.jpg", "ben/door_1.jpg"):
+        (tmp_path / name).parent.mkdir()
+        cv2.imwrite(str(tmp_path / name), silhouette(0.2, 0.8).astype(np.uint8) * 200)
+    YOLO("yolo11n-seg.yaml").save(tmp_path / "seg.pt")
+    done = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "seg.pt")
+    assert done.returncode == 0, done.stderr
+    assert "of 2 pictures" in done.stdout.splitlines()[-1]
+    assert read_bodies(tmp_path, ["anna/door_1.jpg", "ben/door_1.jpg"]).ranges.shape == (2, 2)
+    bad = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "none.pt")
+    assert bad.returncode == 2
+    assert "ultralytics cannot open it" in bad.stderr
