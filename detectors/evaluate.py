@@ -12,12 +12,15 @@ import numpy as np
 from detectors.load import Detector
 
 HEIGHTS = {"under_32": (0, 32), "32_to_96": (32, 96), "over_96": (96, np.inf)}
+IOUS = np.linspace(0.5, 0.95, 10).round(2)  # COCO's
+CONFIDENT_SCORE = 0.6  # the tracker's `high`, to which exported models are calibrated
 Sample = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """AP at IoU 0.5 (area under the envelope of precision over recall), and the score of the best F1 with what holds there.
+    """AP at IoU 0.5 (area under the envelope of precision over recall), its mean over IoU 0.5 to 0.95 (COCO's), and the score of the best
+    F1 with what holds there. ``false_when_confident``: false boxes a picture of ``CONFIDENT_SCORE`` and more.
 
     ``precise_score``: the least score at and over which nine boxes in ten are right; 1 where none is.
     """
@@ -25,10 +28,12 @@ class Quality:
     pictures: int
     people: int
     ap50: float
+    ap50_95: float
     best_score: float
     precision: float
     recall: float
     false_per_picture: float
+    false_when_confident: float
     recall_by_height: dict[str, float | None]
     precise_score: float
 
@@ -50,6 +55,14 @@ def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
     return taken
 
 
+def average_precision(hit: np.ndarray, people: int) -> float:
+    """Area under the envelope of precision over recall; ``hit`` (n,) bool, best score first."""
+    right = hit.cumsum()
+    precision, recall = right / np.arange(1, len(hit) + 1), right / people
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
 def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
     """Quality over pairs of (h, w, 3) uint8 BGR pictures and (n, 4) true boxes. Raises ValueError where there are no boxes."""
     scores, hits, found_at, heights = [], [], [], []
@@ -57,11 +70,12 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
     for picture, truth in samples:
         found = detector.detect([picture])[0]
         order = np.argsort(-found.scores, kind="stable")
-        taken = match(found.boxes[order].astype(float), truth)
+        at_each = [match(found.boxes[order].astype(float), truth, iou) for iou in IOUS]
+        taken = at_each[0]
         best = np.zeros(len(truth))  # the score that finds each person
         best[taken[taken >= 0]] = found.scores[order][taken >= 0]
         scores.append(found.scores[order])
-        hits.append(taken >= 0)
+        hits.append(np.stack([one >= 0 for one in at_each], 1))
         found_at.append(best)
         heights.append(truth[:, 3] - truth[:, 1])
         pictures += 1
@@ -69,10 +83,11 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
         raise ValueError("no pictures with boxes of people to measure on")
     score, hit, tall, best = (np.concatenate(rows) for rows in (scores, hits, heights, found_at))
     order = np.argsort(-score, kind="stable")
-    score, hit = score[order], hit[order]
+    score, hits_at = score[order], hit[order]
+    aps = [average_precision(hits_at[:, at], len(tall)) for at in range(len(IOUS))]
+    hit = hits_at[:, 0]
     right = hit.cumsum()
     precision, recall = right / np.arange(1, len(hit) + 1), right / len(tall)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
     at = int(np.argmax(2 * right / (np.arange(1, len(hit) + 1) + len(tall))))
     by_height = {
         name: float((best[(tall >= low) & (tall < high)] >= score[at]).mean()) if ((tall >= low) & (tall < high)).any() else None
@@ -81,11 +96,13 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
     return Quality(
         pictures,
         len(tall),
-        float(np.sum(np.diff(recall, prepend=0) * envelope)),
+        aps[0],
+        float(np.mean(aps)),
         float(score[at]),
         float(precision[at]),
         float(recall[at]),
         float((~hit[: at + 1]).sum() / pictures),
+        float((~hit[score >= CONFIDENT_SCORE]).sum() / pictures),
         by_height,
         float(score[np.flatnonzero(precision >= 0.9)[-1]]) if (precision >= 0.9).any() else 1.0,
     )

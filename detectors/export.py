@@ -14,14 +14,13 @@ import onnx
 import torch
 from ultralytics import YOLO
 
-from detectors.evaluate import Quality, Sample, evaluate, yolo_folder
+from detectors.evaluate import CONFIDENT_SCORE, Quality, Sample, evaluate, yolo_folder
 from detectors.onnx import OnnxDetector
 from detectors.quantise import half, int8, metadata
 from detectors.session import open_model
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-CONFIDENT_SCORE = 0.6  # the tracker's `high`: from here on, after calibration, nine boxes in ten are right
 MEASURED_SIZE = 416  # the longest side of person-boxes' pictures
 MOST_LOST = 0.02  # AP50
 

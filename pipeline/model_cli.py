@@ -222,7 +222,7 @@ def evaluate_detector(
     sheet: Annotated[Path | None, typer.Option(help="Picture of who is missed and what is invented at the best score.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a detector: AP50, recall by height, false boxes per picture."""
+    """Measure a detector: AP50, AP50-95, recall by height, false boxes per picture."""
     with told_to_people():
         from detectors import load_detector
         from detectors.evaluate import evaluate, sequence, yolo_folder

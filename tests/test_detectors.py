@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from clips import figure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors import load_detector
+from detectors import Detections, load_detector
 from detectors.boxes_file import read_boxes
+from detectors.evaluate import evaluate
 from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
 from detectors.onnx import Layout, decode, suppress, yolox_grid
@@ -224,3 +227,21 @@ def test_the_fast_detector_is_the_better_one_in_eight_bits():
     picture, _ = drawn_people()
     found, wanted = (detector.detect([picture])[0] for detector in (fast, better))
     assert iou(wanted.boxes[:1].astype(float), found.boxes.astype(float)).max() > 0.5
+
+
+def test_quality_by_hand():
+    """Two pictures, three people: one found exactly, one by IoU 0.6, one missed; one confident false box."""
+    blank = np.zeros((100, 100, 3), np.uint8)
+    people = [np.array([[0.0, 0, 10, 40], [50, 0, 60, 40]]), np.array([[20.0, 0, 30, 40]])]
+    found = iter(
+        [
+            Detections(np.array([[0, 0, 10, 40], [50, 0, 60, 24]], np.float32), np.array([0.9, 0.5], np.float32)),
+            Detections(np.array([[70, 70, 90, 90]], np.float32), np.array([0.7], np.float32)),
+        ]
+    )
+    measured = evaluate(SimpleNamespace(detect=lambda _: [next(found)]), [(blank, rows) for rows in people])
+    first, second = 1 / 3, 1 / 3 * 2 / 3  # recall steps times the envelope of precision
+    assert measured.ap50 == pytest.approx(first + second)
+    assert measured.ap50_95 == pytest.approx(first + second * 0.3)  # 0.6 is over IoU 0.5, 0.55 and 0.6
+    assert measured.false_when_confident == 0.5
+    assert measured.recall_by_height["32_to_96"] == pytest.approx(2 / 3)
