@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from rounds import in_turns
 
 from detectors.load import WEIGHTS
 from detectors.onnx import OnnxDetector
@@ -52,21 +53,16 @@ def main() -> None:
         models = {path.stem: path for path in sorted(WEIGHTS.glob("*.onnx"))} | {Path(name).stem: Path(name) for name in options.detector}
         if not options.without_yolo11n:
             models = {"yolo11n": yolo11n(Path(scratch), 640)} | models
-        ways = []
+        pictures = [picture(*options.picture, seed) for seed in range(max(options.batch))]
+        ways = {}
         for name, path in models.items():
             for threads in options.threads:
                 own = OnnxDetector(path, threads=threads, device="cpu")
                 for size in dict.fromkeys([own.size, *options.size]):
                     detector = own if size == own.size else OnnxDetector(path, size=size, threads=threads, device="cpu")
-                    ways += [((name, size, threads, batch), detector, batch) for batch in options.batch]
-        pictures = [picture(*options.picture, seed) for seed in range(max(options.batch))]
-        took: dict[tuple, list[float]] = {way: [] for way, _, _ in ways}
-        for turn in range(options.rounds + 1):
-            for way, detector, batch in ways:
-                began = time.perf_counter()
-                detector.detect(pictures[:batch])
-                if turn:  # the first opens its arenas
-                    took[way].append((time.perf_counter() - began) / batch * 1000)
+                    for batch in options.batch:
+                        ways[name, size, threads, batch] = partial(detector.detect, pictures[:batch])
+        took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
     width, height = options.picture
     print(f"{width}x{height} pictures, letterbox, model and suppression; ms per picture, median of {options.rounds} rounds (least)")
     print(

@@ -161,7 +161,7 @@ def main() -> None:
         baselines(f", {args.embeddings.stem}", tuned, *theirs)
         known = np.isin(tuned[1], unseen)
         cameras = np.array([int(name[1:]) for name in tuned[0].cameras[known]])
-        fit = calibrate(tuned[0].embeddings[known], Split((), tuned[1][known], cameras))
+        fit = calibrate(tuned[0].embeddings[known], Split((), tuned[1][known], cameras, np.zeros_like(cameras)))
         began = time.perf_counter()
         found = associate(theirs[0], settings=replace(settings, slope=fit.slope, offset=fit.offset))
         tell(f"associate, {args.embeddings.stem}", scores(found.ids, theirs[1]), time.perf_counter() - began)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
+from functools import partial
 
 import numpy as np
+from rounds import in_turns
 
 from reid import Embedder
 from reid.embedder import WEIGHTS, EmbedderSettings
@@ -24,21 +25,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21)
     options = parser.parse_args()
     models = [*sorted(path.stem for path in WEIGHTS.glob("*.onnx")), *options.reid]
-    ways = [
-        ((name, threads, batch), Embedder(settings=EmbedderSettings(model=name, threads=threads, device="cpu", batch=batch)), batch)
-        for name in models
-        for threads in dict.fromkeys([1, os.cpu_count() or 1])
-        for batch in options.batch
-    ]
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (160, 64, 3), np.uint8) for _ in range(max(options.batch))]
-    took: dict[tuple, list[float]] = {way: [] for way, _, _ in ways}
-    for turn in range(options.rounds + 1):
-        for way, embedder, batch in ways:
-            began = time.perf_counter()
-            embedder.embed(crops[:batch])
-            if turn:  # the first opens its arenas
-                took[way].append((time.perf_counter() - began) / batch * 1000)
+    ways = {}
+    for name in models:
+        for threads in dict.fromkeys([1, os.cpu_count() or 1]):
+            for batch in options.batch:
+                embedder = Embedder(settings=EmbedderSettings(model=name, threads=threads, device="cpu", batch=batch))
+                ways[name, threads, batch] = partial(embedder.embed, crops[:batch])
+    took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
     print("| model | threads | batch | ms a crop | least |\n|---|---|---|---|---|")
     for (name, threads, batch), times in took.items():
         print(f"| {name} | {threads} | {batch} | {np.median(times):.1f} | {min(times):.1f} |")

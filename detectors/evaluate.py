@@ -38,16 +38,26 @@ class Quality:
     precise_score: float
 
 
-def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
-    """(n,) row of ``truth`` that each box takes, best score first, or -1: each truth is taken once, by its best free overlap."""
-    taken = np.full(len(boxes), -1)
-    if not len(boxes) or not len(truth):
-        return taken
+def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(n, m) intersection over union."""
     low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=2)
     areas = [np.prod(rows[:, 2:] - rows[:, :2], axis=1) for rows in (boxes, truth)]
-    overlap = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-    for row in range(len(boxes)):
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+
+
+def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
+    """(n,) row of ``truth`` that each box takes, best score first, or -1: each truth is taken once, by its best free overlap."""
+    return taken_at(overlaps(boxes, truth), iou)
+
+
+def taken_at(overlap: np.ndarray, iou: float) -> np.ndarray:
+    """``match`` by overlaps (n, m) that are known."""
+    taken = np.full(len(overlap), -1)
+    if not overlap.size:
+        return taken
+    overlap = overlap.copy()
+    for row in range(len(overlap)):
         best = int(overlap[row].argmax())
         if overlap[row, best] >= iou:
             taken[row] = best
@@ -70,7 +80,8 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
     for picture, truth in samples:
         found = detector.detect([picture])[0]
         order = np.argsort(-found.scores, kind="stable")
-        at_each = [match(found.boxes[order].astype(float), truth, iou) for iou in IOUS]
+        overlap = overlaps(found.boxes[order].astype(float), truth)
+        at_each = [taken_at(overlap, iou) for iou in IOUS]
         taken = at_each[0]
         best = np.zeros(len(truth))  # the score that finds each person
         best[taken[taken >= 0]] = found.scores[order][taken >= 0]

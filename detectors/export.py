@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +16,8 @@ from ultralytics import YOLO
 
 from detectors.evaluate import CONFIDENT_SCORE, Quality, Sample, evaluate, yolo_folder
 from detectors.onnx import OnnxDetector
-from detectors.quantise import half, int8, metadata
+from detectors.quantise import Precision, half, int8, metadata
 from detectors.session import open_model
-
-Precision = Literal["fp32", "fp16", "int8"]
 
 MEASURED_SIZE = 416  # the longest side of person-boxes' pictures
 MOST_LOST = 0.02  # AP50
@@ -58,10 +56,10 @@ def verify(path: Path, model: Any, size: int, most: float = 0.01) -> float:
     return worst
 
 
-def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> float:
+def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> None:
     """Write ``out`` in fp32 from a checkpoint of ours (a pickle that ultralytics opens), its scores calibrated on ``samples``.
 
-    Returns the greatest difference to torch in pixels.
+    Raises ValueError where onnxruntime and torch differ.
     """
     yolo = YOLO(checkpoint)
     model = yolo.model.float().eval().fuse().to(memory_format=torch.contiguous_format)
@@ -71,7 +69,7 @@ def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[]
     found = evaluate(OnnxDetector(out, confidence=0.01, size=MEASURED_SIZE), samples())
     calibrate(model, found.precise_score)
     write_onnx(model, out, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
-    return verify(out, model, size)
+    verify(out, model, size)
 
 
 def some_pictures(folder: Path, kinds: tuple[str, ...]) -> Iterator[np.ndarray]:

@@ -62,22 +62,31 @@ def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndar
 
 def crop_of(sheet: Path, at: int = 0) -> str | None:
     """A crop of a tracklet's sheet, by its place, as base64 JPEG; None where the file has no such crop."""
-    crops = crops_of(sheet)
-    if at >= len(crops):
+    picture = _read(sheet)
+    crop = None if picture is None else _crop(picture, at)
+    if crop is None:
         return None
-    return base64.b64encode(cv2.imencode(".jpg", crops[at], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+    return base64.b64encode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
 
 
 def crops_of(sheet: Path) -> list[np.ndarray]:
     """The crops, (h, w, 3) uint8 BGR, of a tracklet's sheet; none where there is no such file."""
-    picture = cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if sheet.is_file() else None
-    crops: list[np.ndarray] = []
-    while picture is not None:
-        top, left = HEADER + len(crops) // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + len(crops) % COLUMNS * CELL
-        cell = picture[top : top + CROP_HEIGHT, left : left + CELL]
-        drawn = (np.abs(cell.astype(int) - PAPER) > 8).any(2) if cell.shape[0] == CROP_HEIGHT else np.zeros((0, 0), bool)
-        if not drawn.any():
-            return crops
-        columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
-        crops.append(cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])  # a crop is narrower than its cell
+    picture, crops = _read(sheet), list[np.ndarray]()
+    while picture is not None and (crop := _crop(picture, len(crops))) is not None:
+        crops.append(crop)
     return crops
+
+
+def _read(sheet: Path) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if sheet.is_file() else None
+
+
+def _crop(sheet: np.ndarray, at: int) -> np.ndarray | None:
+    """The crop in a sheet's cell, less the paper around it: a crop is narrower than its cell."""
+    top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
+    cell = sheet[top : top + CROP_HEIGHT, left : left + CELL]
+    drawn = (np.abs(cell.astype(int) - PAPER) > 8).any(2)
+    if cell.shape[0] < CROP_HEIGHT or not drawn.any():
+        return None
+    columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
+    return cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

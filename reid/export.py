@@ -6,15 +6,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from detectors.quantise import Precision, static_int8, to_half
 from detectors.session import Session, open_model
 from reid.bundle import KEY, BundleFacts, open_bundle
 from reid.calibration import calibrate
@@ -25,7 +23,7 @@ from reid.openset import pool
 from reid.recipe import Recipe
 from reid.train import MEAN, STD, build, to_tensor
 
-Precision = Literal["fp32", "fp16", "int8"]
+QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
 
 
 def embeddings(session: Session, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -57,34 +55,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {"average", "recipe", "ids", "epoch"} <= state.keys():
         raise ValueError(f"{path}: not a checkpoint of passerby reid train")
     return state
-
-
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights and arithmetic in half precision; what goes in and comes out stays single."""
-    return convert_float_to_float16(model, keep_io_types=True)
-
-
-def to_int8(path: Path, crops: np.ndarray) -> None:
-    """Quantise convolutions and sums in place: static, a scale per channel, ranges from ``crops`` (n, 3, h, w) normalised.
-
-    The embedding's last steps (pooling, norm) stay in single precision.
-    """
-
-    class Crops(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rest = iter(np.array_split(crops, max(1, len(crops) // 16)))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.rest, None)
-            return None if batch is None else {"crops": batch}
-
-    prepared = path.with_suffix(".prepared.onnx")
-    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared), str(path), Crops(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv", "Add", "Clip", "Relu"],
-        per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax, extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-    )  # fmt: skip
 
 
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
@@ -133,7 +103,9 @@ def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -
         draft.write_bytes(whole.read_bytes())
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), 256)).astype(int)
-            to_int8(draft, to_tensor(pictures[spread]).contiguous().numpy())
+            crops = to_tensor(pictures[spread]).contiguous().numpy()
+            batches = np.array_split(crops, max(1, len(crops) // 16))
+            static_int8(whole, draft, iter([{"crops": batch} for batch in batches]), QUANTISED)
         model = to_half(onnx.load(draft)) if precision == "fp16" else onnx.load(draft)
         onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from detectors.ultralytics_backend import open_ultralytics
 from reid.priors import HEIGHT, WIDTH, Bodies, body_range
 
 HEAD, FEET = (0, 1, 2, 3, 4), (15, 16)  # COCO's keypoints: nose, eyes, ears; ankles
@@ -65,15 +66,9 @@ def read_results(results: Iterable[Any]) -> Iterator[tuple[np.ndarray, np.ndarra
 def find_bodies(model: str, paths: list[Path], size: int = 256, batch: int = 32) -> tuple[Bodies, int]:
     """Bodies in pictures by what ``ultralytics.YOLO`` opens, and in how many nobody was found: there the body is the whole picture.
 
-    Raises ValueError for a model that cannot be opened or finds boxes alone.
+    Raises ModelError for a model that cannot be opened, ValueError for one that finds boxes alone.
     """
-    from ultralytics import YOLO
-
-    out, nobody = Bodies.whole(len(paths)), 0
-    try:
-        yolo = YOLO(model)
-    except Exception as error:  # ultralytics raises many kinds
-        raise ValueError(f"{model}: ultralytics cannot open it ({str(error).splitlines()[0][:200]})") from None
+    yolo, out, nobody = open_ultralytics(model), Bodies.whole(len(paths)), 0
     for start in range(0, len(paths), batch):
         pictures = [cv2.imread(str(path)) for path in paths[start : start + batch]]
         blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
