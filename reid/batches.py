@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 
@@ -42,29 +43,58 @@ def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generat
 
 @dataclass(frozen=True)
 class Moved:
-    """How pictures were moved: they show what lay ``down`` and ``right`` (n,) px, and then were ``mirrored`` (n,) bool."""
+    """How pictures were moved: they show, ``scale`` (n,) times as large about the middle, what lay ``down`` and ``right`` (n,) px of it,
+    and then were ``mirrored`` (n,) bool.
+    """
 
     down: np.ndarray
     right: np.ndarray
     mirrored: np.ndarray
+    scale: np.ndarray
+
+    @staticmethod
+    def drawn(n: int, rng: np.random.Generator, flip: float, pad: int, zoom: float) -> Moved:
+        """Moves of ``n`` pictures: up to ``pad`` px each way, up to a share ``zoom`` larger or smaller, mirrored at the rate ``flip``."""
+        down, right = rng.integers(-pad, pad + 1, (2, n))
+        return Moved(down, right, rng.random(n) < flip, (1 + zoom) ** rng.uniform(-1, 1, n))
+
+    def show(self, pictures: np.ndarray) -> np.ndarray:
+        """(n, h, w, 3) uint8 -> the same shape, moved; black where there was no picture."""
+        h, w = pictures.shape[1:3]
+        out = np.empty_like(pictures)
+        for row, picture in enumerate(pictures):
+            step = 1 / float(self.scale[row])  # from a pixel shown to its neighbour, in pixels of the picture
+            middle = np.array([(w - 1) / 2, (h - 1) / 2])
+            start = middle - step * middle + (self.right[row], self.down[row])
+            matrix = np.array([[step, 0, start[0]], [0, step, start[1]]])
+            cv2.warpAffine(picture, matrix, (w, h), out[row], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            if self.mirrored[row]:
+                out[row] = out[row][:, ::-1]
+        return out
+
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def augment(
-    pictures: np.ndarray, rng: np.random.Generator, flip: float = 0.5, pad: int = 5, erase: float = 0.5, jitter: float = 0.2
+    pictures: np.ndarray,
+    rng: np.random.Generator,
+    flip: float = 0.5,
+    pad: int = 5,
+    erase: float = 0.5,
+    jitter: float = 0.2,
+    zoom: float = 0,
+    gray: float = 0,
 ) -> tuple[np.ndarray, Moved]:
-    """Pad-and-crop, flip, brightness and contrast jitter and random erasing (Zhong et al., 2020), per picture; 0 leaves one out.
+    """Pad-and-crop, zoom, flip, gray, brightness and contrast jitter and random erasing (Zhong et al., 2020), per picture; 0 leaves one out.
 
-    ``pictures`` (n, h, w, 3) uint8; returns float32 of the same shape in 0..255, and how they were moved.
+    ``pictures`` (n, h, w, 3) uint8 RGB; returns float32 of the same shape in 0..255, and how they were moved.
     """
     n, h, w, _ = pictures.shape
-    padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    out = np.empty(pictures.shape, np.float32)
-    shift, mirrored = np.zeros((n, 2), np.int64), np.zeros(n, bool)
-    for row in range(n):
-        down, right = rng.integers(0, 2 * pad + 1, 2)
-        crop = padded[row, down : down + h, right : right + w]
-        shift[row], mirrored[row] = (down - pad, right - pad), rng.random() < flip
-        out[row] = crop[:, ::-1] if mirrored[row] else crop
+    how = Moved.drawn(n, rng, flip, pad, zoom)
+    out = how.show(pictures).astype(np.float32)
+    without = rng.random(n) < gray
+    out[without] = (out[without] @ LUMA)[..., None]
     if jitter:
         gain = rng.uniform(1 - jitter, 1 + jitter, (n, 1, 1, 3 if rng.random() < 0.3 else 1)).astype(np.float32)
         lift = rng.uniform(-jitter, jitter, (n, 1, 1, 1)).astype(np.float32) * 64
@@ -74,7 +104,7 @@ def augment(
         tall, wide = min(int(np.sqrt(area * aspect)), h - 1), min(int(np.sqrt(area / aspect)), w - 1)
         top, left = int(rng.integers(0, h - tall)), int(rng.integers(0, w - wide))
         out[erased, top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
-    return out, Moved(shift[:, 0], shift[:, 1], mirrored)
+    return out, how
 
 
 CHANNEL_ORDERS = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])

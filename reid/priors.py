@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reid.batches import Moved
+
 FILE = "priors.npz"  # beside the data set
 HEIGHT, WIDTH = 32, 16  # cells of a stored mask
 LEAST_FOREGROUND = 0.05  # share of a band that the body fills, from which the part is there
@@ -73,15 +75,21 @@ def spans(cells: int, stored: int) -> list[tuple[int, int, int]]:
     return [(cell, at, max(at + 1, -(-(cell + 1) * stored // cells))) for cell, at in enumerate(first)]
 
 
-def moved(bodies: Bodies, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray, height: int, width: int) -> Bodies:
-    """Bodies of pictures of ``height`` x ``width`` that show what lay ``down`` and ``right`` (n,) px of them, and then were ``mirrored``."""
-    rows = np.arange(HEIGHT)[None] + np.round(down * HEIGHT / height).astype(int)[:, None]
-    columns = np.arange(WIDTH)[None] + np.round(right * WIDTH / width).astype(int)[:, None]
+def moved(bodies: Bodies, how: Moved, height: int, width: int) -> Bodies:
+    """Bodies of pictures of ``height`` x ``width`` that were moved so."""
+    rows = source(HEIGHT, how.scale, how.down / height)
+    columns = source(WIDTH, how.scale, how.right / width)
     inside = ((rows >= 0) & (rows < HEIGHT))[:, :, None] & ((columns >= 0) & (columns < WIDTH))[:, None]
     at = np.arange(len(rows))[:, None, None], rows.clip(0, HEIGHT - 1)[:, :, None], columns.clip(0, WIDTH - 1)[:, None]
     masks = bodies.masks[at] & inside
-    ranges = bodies.ranges - (down / height)[:, None].astype(np.float32)
-    return Bodies(ranges, np.where(mirrored[:, None, None], masks[:, :, ::-1], masks))
+    ranges = (bodies.ranges - 0.5 - (how.down / height)[:, None]) * how.scale[:, None] + 0.5
+    return Bodies(ranges.astype(np.float32), np.where(how.mirrored[:, None, None], masks[:, :, ::-1], masks))
+
+
+def source(cells: int, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """(n, cells) which of ``cells`` is shown where, of pictures ``scale`` (n,) times as large that moved by ``shift`` (n,) of their size."""
+    middle = cells / 2
+    return np.floor((np.arange(cells) + 0.5 - middle)[None] / scale[:, None] + middle + (shift * cells)[:, None]).astype(int)
 
 
 def body_range(mask: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ class Recipe(BaseModel):
     pad: int = Field(default=5, ge=0)
     erase: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=0.2, ge=0, lt=1)
+    zoom: float = Field(default=0, ge=0, le=1, description="pictures are shown up to this share larger or smaller")
+    gray: float = Field(default=0, ge=0, le=1, description="share of pictures without colour")
     recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
     held_out_ids: int = Field(default=75, ge=2)
     held_out_seed: int = 0

@@ -69,13 +69,16 @@ def device_of(mpn: MPN) -> torch.device:
 
 
 def make_optimizer(mpn: MPN, recipe: Recipe) -> torch.optim.Optimizer:
-    """Head and backbone apart, each with the ``share`` of the learning rate that it gets."""
+    """Head and backbone apart, each with the ``share`` of the learning rate that it gets; norms and biases do not decay."""
     backbone = set(mpn.backbone.parameters())
-    head = [p for p in mpn.parameters() if p not in backbone]
-    groups = [{"params": head, "share": 1.0}, {"params": list(mpn.backbone.parameters()), "share": recipe.backbone_rate}]
+    groups = []
+    for share, inside in ((1.0, False), (recipe.backbone_rate, True)):
+        for decay, plain in ((recipe.weight_decay, False), (0.0, True)):
+            chosen = [p for p in mpn.parameters() if (p in backbone) == inside and (p.ndim < 2) == plain]
+            groups.append({"params": chosen, "share": share, "weight_decay": decay})
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -130,7 +133,7 @@ def part_masks(recipe: Recipe, bodies: Bodies | None, how: Moved, grid: tuple[in
     """The prior on the backbone's map, (n or 1, parts, *grid), of pictures that were moved; and (n, parts) which parts are there."""
     if bodies is None:
         return torch.from_numpy(stripes(recipe.parts, *grid))[None], None
-    shown = moved(bodies, how.down, how.right, how.mirrored, recipe.height, recipe.width)
+    shown = moved(bodies, how, recipe.height, recipe.width)
     masks, there = body_parts(shown, recipe.parts, *grid, foreground=recipe.prior == "mask")
     return torch.from_numpy(masks), torch.from_numpy(there)
 
@@ -148,7 +151,7 @@ def loss_terms(
     pictures, labels = material.pictures[rows], material.labels[rows]
     if recipe.recoloured:
         pictures, labels = recolour(pictures, labels, material.ids, recipe.recoloured, rng)
-    shown, how = augment(pictures, rng, recipe.flip, recipe.pad, recipe.erase, recipe.jitter)
+    shown, how = augment(pictures, rng, recipe.flip, recipe.pad, recipe.erase, recipe.jitter, recipe.zoom, recipe.gray)
     masks, there = part_masks(recipe, None if material.bodies is None else material.bodies.take(rows), how, grid)
     device = device_of(mpn)
     who, masks = torch.from_numpy(labels).to(device), masks.to(device)

@@ -12,6 +12,8 @@ from torch import nn  # noqa: E402
 from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.model import MPN, Inference  # noqa: E402
 from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
+from reid.recipe import Recipe  # noqa: E402
+from reid.train import build, make_optimizer  # noqa: E402
 
 
 class Tiny(nn.Module):
@@ -223,3 +225,13 @@ def without_convolutions(bundle, folder):
     del model.graph.node[:]
     onnx.save(model, folder / "empty.onnx")
     return folder / "empty.onnx"
+
+
+def test_norms_and_biases_do_not_decay():
+    recipe = Recipe(backbone="mobilenetv2_100", weight_decay=0.3, backbone_rate=0.5)
+    mpn = build(recipe, 3, pretrained=False)
+    optimizer = make_optimizer(mpn, recipe)
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    every = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(every) == sorted(id(p) for p in mpn.parameters())
+    assert decayed == {id(p) for p in mpn.parameters() if p.ndim > 1}

@@ -9,7 +9,7 @@ import pytest
 
 from detectors.session import ModelError
 from reid import Embedder
-from reid.batches import pk_batches
+from reid.batches import augment, pk_batches
 from reid.bundle import KEY
 from reid.embedder import crop_boxes
 from reid.evaluate import average_precision, retrieval
@@ -87,6 +87,18 @@ def test_the_protocol_leaves_out_the_same_camera_and_queries_without_a_positive(
     assert scores.map == pytest.approx(0.5)
     with pytest.raises(ValueError, match="no query"):
         retrieval(query[1:], np.array([2]), np.array([1]), gallery, np.array([1, 1, 3, 2]), np.array([1, 2, 2, 1]))
+
+
+def test_augmentation_moves_by_whole_pixels_and_takes_the_colour_of_a_share_of_pictures():
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (40, 24, 12, 3), np.uint8)
+    shown, how = augment(pictures, np.random.default_rng(1), flip=0.5, pad=3, erase=0, jitter=0, gray=0.4)
+    colourless = np.ptp(shown, 3).max((1, 2)) < 1e-3
+    assert 5 < colourless.sum() < 30
+    for row in np.flatnonzero(~colourless):
+        down, right = int(how.down[row]), int(how.right[row])
+        padded = np.pad(pictures[row], ((3, 3), (3, 3), (0, 0)))[3 + down : 27 + down, 3 + right : 15 + right]
+        np.testing.assert_array_equal(shown[row], padded[:, ::-1] if how.mirrored[row] else padded)
 
 
 def test_batches_hold_an_identity_once_and_an_epoch_shows_each_picture():
