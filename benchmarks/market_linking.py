@@ -25,7 +25,7 @@ from pipeline.identity_evaluation import PairScores, pair_scores
 from reid import Embedder
 from reid.calibration import calibrate
 from reid.data import Split, held_out
-from reid.evaluate import embed_split
+from reid.evaluate import embed_split, given_rows
 from reid.layouts import MARKET, read_split
 from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
 from tracker.clustering import average_linkage
@@ -154,9 +154,7 @@ def main() -> None:
     print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
     baselines("", tuning, rows, truth)
     if args.embeddings:
-        given = np.load(args.embeddings)
-        place = {name: row for row, name in enumerate(given["names"].tolist())}
-        of = [given["rows"][[place[path.name] for path in split.paths]] for split in (train, test)]
+        of = [given_rows(args.embeddings, split) for split in (train, test)]
         tuned, theirs = tracklets(train, of[0]), tracklets(test, of[1])
         baselines(f", {args.embeddings.stem}", tuned, *theirs)
         known = np.isin(tuned[1], unseen)

@@ -117,7 +117,7 @@ def train_reid(
 
 @reid_app.command("eval")
 def evaluate_reid(
-    model: Annotated[str, typer.Argument(help="Shipped name or bundle (.onnx).")],
+    model: Annotated[str, typer.Argument(help="Shipped name, bundle (.onnx), or any model's embeddings (.npz: names, rows).")],
     data: Data,
     ranks: Annotated[Path | None, typer.Option(help="Picture of rank lists: queries, their ten nearest, right and wrong framed.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Also after k-reciprocal re-ranking.")] = False,
@@ -128,15 +128,19 @@ def evaluate_reid(
         import numpy as np
 
         from reid import Embedder
-        from reid.evaluate import embed_split, retrieval, scored
+        from reid.evaluate import embed_split, given_rows, retrieval, scored
         from reid.layouts import read_split
         from reid.openset import open_set
         from reid.rank_sheet import rank_sheet
         from reid.rerank import reranked
 
-        embedder = Embedder(model)
-        query, query_rows = embed_split(embedder, read_split(data, "query"))
-        gallery, gallery_rows = embed_split(embedder, read_split(data, "gallery"))
+        query, gallery = read_split(data, "query"), read_split(data, "gallery")
+        if model.endswith(".npz"):
+            query_rows, gallery_rows = given_rows(Path(model), query), given_rows(Path(model), gallery)
+        else:
+            embedder = Embedder(model)
+            query, query_rows = embed_split(embedder, query)
+            gallery, gallery_rows = embed_split(embedder, gallery)
         found = retrieval(query_rows, query.ids, query.cameras, gallery_rows, gallery.ids, gallery.cameras)
         figures = asdict(found) | asdict(open_set(gallery_rows, gallery))
         if rerank:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -88,3 +90,25 @@ def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> tuple[Spl
         bad += [start + at for at, picture in enumerate(pictures) if picture is None]
         rows.append(embedder.embed([picture for picture in pictures if picture is not None]))
     return without(split, bad), np.concatenate(rows)
+
+
+def given_rows(path: Path, split: Split) -> np.ndarray:
+    """(n, d) unit rows of a split's pictures from an .npz of any model's: ``names`` (m,) of picture files and ``rows`` (m, d).
+
+    Raises FileNotFoundError, or ValueError for another file or where a picture is missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with np.load(path) as stored:
+            names, rows = stored["names"].tolist(), np.asarray(stored["rows"], np.float32)
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
+        raise ValueError(f"{path}: not embeddings; wanted is an .npz of names (n,) and rows (n, d) ({error})") from None
+    if rows.ndim != 2 or len(names) != len(rows) or not np.isfinite(rows).all():
+        raise ValueError(f"{path}: names (n,) and finite rows (n, d) are wanted; there are {len(names)} names and rows {rows.shape}")
+    place = {Path(name).name: row for row, name in enumerate(names)}
+    missing = [picture.name for picture in split.paths if picture.name not in place]
+    if missing:
+        raise ValueError(f"{path}: lacks {len(missing)} of {len(split.paths)} pictures, the first {missing[0]}")
+    chosen = rows[[place[picture.name] for picture in split.paths]]
+    return chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)

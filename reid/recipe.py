@@ -46,7 +46,9 @@ class Recipe(BaseModel):
     batch_ids: int = Field(default=16, ge=2)
     batch_images: int = Field(default=4, ge=2)
     epochs: int = Field(default=15, ge=1)
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd: Nesterov, momentum 0.9")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
+        default="adamw", description="adam: weight decay within the gradient, as in Luo et al. (2019); sgd: Nesterov, momentum 0.9"
+    )
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.02, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"

@@ -78,7 +78,7 @@ def make_optimizer(mpn: MPN, recipe: Recipe) -> torch.optim.Optimizer:
             groups.append({"params": chosen, "share": share, "weight_decay": decay})
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, lr=recipe.learning_rate)
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command import passerby
 
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
@@ -148,6 +149,31 @@ def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
     assert open_set(rows[1], gallery).tracklets == 24
     sheet = rank_sheet(query, rows[0], gallery, rows[1], np.arange(3), top=5)
     assert sheet.shape == (3 * 136, 6 * 72 + 12, 3)
+
+
+def test_embeddings_of_any_model_are_measured(market, tmp_path):
+    paths = [path for part in ("query", "bounding_box_test") for path in sorted((market / part).iterdir())]
+    ids = np.array([int(path.name[:4]) for path in paths])
+    rows = 5 * np.eye(ids.max() + 1)[ids]  # whoever is told apart without fail, in rows of any length
+    np.savez(tmp_path / "sure.npz", names=[path.name for path in paths], rows=rows)
+    done = passerby("reid", "eval", tmp_path / "sure.npz", "--data", market, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["map"] == 1
+    np.savez(tmp_path / "few.npz", names=[path.name for path in paths if path.name != paths[0].name], rows=rows[2:])
+    np.savez(tmp_path / "short.npz", names=["a"], rows=rows)
+    np.savez(tmp_path / "other.npz", boxes=rows)
+    (tmp_path / "text.npz").write_text("rows")
+    for name, message in (
+        ("few", f"lacks 1 of 24 pictures, the first {paths[0].name}"),
+        ("short", "there are 1 names"),
+        ("other", "wanted is an .npz of names"),
+        ("text", "not embeddings"),
+        ("none", "no such file"),
+    ):
+        done = passerby("reid", "eval", tmp_path / f"{name}.npz", "--data", market)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_open_set_figures_by_hand():
