@@ -32,9 +32,9 @@ def imagenet_weights(name: str) -> list[torch.Tensor]:
     return list(torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True).values())
 
 
-def mobile_stages(name: str, last_stride: int, pretrained: bool) -> tuple[nn.Module, nn.Sequential, int]:
+def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
     """Stem, stages and channels of a timm MobileNet-like network, without its last 1x1 convolution."""
-    network = timm.create_model(name, pretrained=False)
+    network = timm.create_model(name, pretrained=False, drop_path_rate=drop_path)
     if pretrained:
         network.load_state_dict(dict(zip(network.state_dict(), imagenet_weights(name), strict=False)), strict=False)
     if last_stride == 1:
@@ -43,8 +43,10 @@ def mobile_stages(name: str, last_stride: int, pretrained: bool) -> tuple[nn.Mod
     return nn.Sequential(network.conv_stem, network.bn1), network.blocks, network.feature_info[-1]["num_chs"]
 
 
-def residual_stages(name: str, last_stride: int, pretrained: bool) -> tuple[nn.Module, nn.Sequential, int]:
-    """Stem, stages and channels of a torchvision ResNet."""
+def residual_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
+    """Stem, stages and channels of a torchvision ResNet, which has no stochastic depth."""
+    if drop_path:
+        raise ValueError(f"backbone {name!r}: drop_path is for {', '.join(IMAGENET)}")
     network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
     if last_stride == 1:
         for layer in network.layer4[0].modules():
@@ -59,17 +61,20 @@ class Backbone(nn.Module):
     """An ImageNet network less its classifier: of timm's ``IMAGENET`` ones, or of torchvision's ``RESNETS``.
 
     Input (n, 3, h, w) normalised RGB; output (n, channels, h / s, w / s), where s = 16 with ``last_stride`` 1 and 32 with 2.
-    The stem and the first ``frozen`` stages (0: not even the stem) stay as they are in training, batch norms included.
+    The stem and the first ``frozen`` stages (0: not even the stem) stay as they are in training, batch norms included. ``drop_path``:
+    stochastic depth (Huang et al., 2016), the rate at which the last block is left out in training, earlier ones in proportion.
     Raises ValueError for a name that is none of them.
     """
 
-    def __init__(self, name: str = "tf_efficientnet_lite0", last_stride: int = 1, pretrained: bool = True, frozen: int = 0) -> None:
+    def __init__(
+        self, name: str = "tf_efficientnet_lite0", last_stride: int = 1, pretrained: bool = True, frozen: int = 0, drop_path: float = 0
+    ) -> None:
         super().__init__()
         if name not in IMAGENET and name not in RESNETS:
             raise ValueError(f"backbone {name!r}: known are {', '.join([*IMAGENET, *RESNETS])}")
         self.frozen = frozen
         stages = residual_stages if name in RESNETS else mobile_stages
-        self.stem, self.blocks, self.channels = stages(name, last_stride, pretrained)
+        self.stem, self.blocks, self.channels = stages(name, last_stride, pretrained, drop_path)
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode)

@@ -16,6 +16,7 @@ class Recipe(BaseModel):
     # the network
     backbone: str = "tf_efficientnet_lite0"
     pretrained: bool = True
+    drop_path: float = Field(default=0, ge=0, lt=1, description="stochastic depth: how often the last block is left out")
     last_stride: Literal[1, 2] = 1
     start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
     parts: int = Field(default=4, ge=1)

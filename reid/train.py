@@ -37,7 +37,7 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
     """The recipe's network for ``ids`` identities; ``pretrained`` overrides the recipe's."""
     wanted = recipe.pretrained if pretrained is None else pretrained
-    backbone = Backbone(recipe.backbone, recipe.last_stride, wanted, recipe.frozen_stages)
+    backbone = Backbone(recipe.backbone, recipe.last_stride, wanted, recipe.frozen_stages, recipe.drop_path)
     mpn = MPN(
         backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim, recipe.neck, recipe.attention, recipe.shared, recipe.auxiliary
     )
@@ -204,6 +204,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     grid = map_size(mpn, recipe)
     for epoch in range(first, recipe.epochs):
         rng = np.random.default_rng([recipe.seed, epoch])  # an epoch is the same whether resumed or not
+        torch.manual_seed(int(rng.integers(2**31)))
         mpn.train()
         began, sums, count = time.perf_counter(), np.zeros(len(LOSSES)), 0
         for rows in pk_batches(material.labels, recipe.batch_ids, recipe.batch_images, rng):

@@ -25,7 +25,7 @@ from reid.train import learning_rate, train
 
 RECIPE = Recipe(
     backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
-    epochs=2, warmup_epochs=0.1, held_out_ids=4, threads=1, frozen_stages=1, precision="bf16",
+    epochs=2, warmup_epochs=0.1, held_out_ids=4, threads=1, frozen_stages=1, precision="bf16", drop_path=0.2,
 )  # fmt: skip
 
 
@@ -100,9 +100,18 @@ def test_frozen_stages_stay_as_they_are(trained):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"prior": "mask", "neck": True, "attention": True, "recoloured": 0.5, "optimizer": "sgd", "schedule": "step", "step_epochs": 1},
-        {"prior": "body", "shared": False, "flip": 0, "pad": 0, "erase": 0, "jitter": 0},
-        {"auxiliary": False, "backbone": "resnet18", "frozen_stages": 0, "last_stride": 2, "precision": "fp32"},
+        {
+            "prior": "mask",
+            "neck": True,
+            "attention": True,
+            "recoloured": 0.5,
+            "optimizer": "sgd",
+            "drop_path": 0.2,
+            "schedule": "step",
+            "step_epochs": 1,
+        },
+        {"prior": "body", "shared": False, "optimizer": "adam", "zoom": 0.2, "gray": 0.2, "flip": 0, "pad": 0, "erase": 0, "jitter": 0},
+        {"auxiliary": False, "backbone": "resnet18", "frozen_stages": 0, "drop_path": 0, "last_stride": 2, "precision": "fp32"},
     ],
 )
 def test_every_option_trains(market, tmp_path, changes):
