@@ -32,11 +32,24 @@ def imagenet_weights(name: str) -> list[torch.Tensor]:
     return list(torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True).values())
 
 
-def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
-    """Stem, stages and channels of a timm MobileNet-like network, without its last 1x1 convolution."""
-    network = timm.create_model(name, pretrained=False, drop_path_rate=drop_path)
+def mobile_network(name: str, pretrained: bool, drop_path: float = 0) -> nn.Module:
+    network: nn.Module = timm.create_model(name, pretrained=False, drop_path_rate=drop_path)
     if pretrained:
         network.load_state_dict(dict(zip(network.state_dict(), imagenet_weights(name), strict=False)), strict=False)
+    return network
+
+
+def last_convolution(name: str) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
+    """The 1x1 convolution with which an ImageNet network ends after its stages, and its norm; None for a ResNet, which has none."""
+    if name in RESNETS:
+        return None
+    network = mobile_network(name, pretrained=True)
+    return network.conv_head, network.bn2  # type: ignore[return-value]
+
+
+def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
+    """Stem, stages and channels of a timm MobileNet-like network, without its last 1x1 convolution."""
+    network = mobile_network(name, pretrained, drop_path)
     if last_stride == 1:
         strided = [m for m in network.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
         strided[-1].stride = (1, 1)

@@ -67,6 +67,14 @@ class PartHead(nn.Module):
         for layer in (self.reduce, self.project):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
+    @torch.no_grad()
+    def begin_from(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        """Take the first filters of a 1x1 convolution of the same input, and of its norm, as far as they go, for the first convolution."""
+        number = min(len(conv.weight), len(self.reduce.weight))
+        self.reduce.weight[:number] = conv.weight[:number]
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(self.reduce_norm, name)[:number] = getattr(norm, name)[:number]
+
     def maps(self, shared: torch.Tensor) -> torch.Tensor:
         """The backbone's map (n, channels, h, w) -> (n, parts * width, h, w), not negative."""
         maps: torch.Tensor = self.attention(F.relu(self.reduce_norm(self.reduce(shared))))

@@ -37,12 +37,14 @@ class Recipe(BaseModel):
     zoom: float = Field(default=0, ge=0, le=1, description="pictures are shown up to this share larger or smaller")
     gray: float = Field(default=0, ge=0, le=1, description="share of pictures without colour")
     recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
+    people: int | None = Field(default=None, ge=2, description="train on so many identities only, to learn what more of them are worth")
     held_out_ids: int = Field(default=75, ge=2)
     held_out_seed: int = 0
     # the losses
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     margin: float = Field(default=0.4, ge=0)
     alignment: float = Field(default=1.0, ge=0)
+    triplet: float = Field(default=1.0, ge=0, description="weight of the triplet loss; each part's two cross entropies weigh 1")
     # the way
     batch_ids: int = Field(default=16, ge=2)
     batch_images: int = Field(default=4, ge=2)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from reid import losses
-from reid.backbones import Backbone
+from reid.backbones import Backbone, last_convolution
 from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
 from reid.data import Split, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
@@ -41,6 +41,10 @@ def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
     mpn = MPN(
         backbone, ids, recipe.parts, recipe.part_width, recipe.part_dim, recipe.neck, recipe.attention, recipe.shared, recipe.auxiliary
     )
+    last = last_convolution(recipe.backbone) if wanted else None
+    for head in (mpn.main, mpn.apart):
+        if head is not None and last is not None:  # features that ImageNet taught generalise further than any that few people teach
+            head.begin_from(*last)
     return mpn.to(memory_format=torch.channels_last)
 
 
@@ -122,7 +126,10 @@ def read_material(recipe: Recipe, data: Path) -> Material:
         )
     kept_back = held_out(every, recipe.held_out_ids, recipe.held_out_seed)
     held, held_pictures = load_pictures(every.take(kept_back), recipe.height, recipe.width)
-    split, pictures = load_pictures(every.take(~kept_back), recipe.height, recipe.width)
+    rest = every.take(~kept_back)
+    if recipe.people is not None:
+        rest = rest.take(held_out(rest, recipe.people, recipe.held_out_seed))
+    split, pictures = load_pictures(rest, recipe.height, recipe.width)
     bodies = None
     if recipe.prior != "stripes":
         bodies = read_bodies(root, [path.relative_to(root).as_posix() for path in split.paths])
@@ -159,7 +166,7 @@ def loss_terms(
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         result = mpn(to_tensor(shown).to(device), masks).float()
     main = losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing)
-    triplet = losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin)
+    triplet = losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin) * recipe.triplet
     if not recipe.auxiliary:
         return torch.stack([main, 0 * main, 0 * main, triplet])
     aux = losses.part_cross_entropy(result.aux_logits, who, there, smoothing=recipe.label_smoothing)

@@ -21,7 +21,7 @@ from reid.openset import open_set
 from reid.priors import Bodies, write_bodies
 from reid.rank_sheet import rank_sheet
 from reid.recipe import Recipe
-from reid.train import learning_rate, train
+from reid.train import learning_rate, read_material, train
 
 RECIPE = Recipe(
     backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
@@ -125,6 +125,13 @@ def test_every_option_trains(market, tmp_path, changes):
     if changes.get("neck"):
         facts, _ = export(last, market, tmp_path / "b.onnx")
         assert Embedder(str(tmp_path / "b.onnx")).dimension == facts.dimension == 16
+
+
+def test_some_of_the_people_can_be_left_out_to_learn_what_they_are_worth(market):
+    whole, some = (read_material(RECIPE.model_copy(update={"people": people}), market) for people in (None, 5))
+    assert (whole.ids, some.ids) == (8, 5)
+    assert len(some.pictures) == 5 * 6
+    assert some.held.paths == whole.held.paths
 
 
 def test_learning_rates():

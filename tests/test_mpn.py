@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from torch import nn  # noqa: E402
 
+from reid.backbones import mobile_network  # noqa: E402
 from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.model import MPN, Inference  # noqa: E402
 from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
@@ -235,3 +236,15 @@ def test_norms_and_biases_do_not_decay():
     every = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(every) == sorted(id(p) for p in mpn.parameters())
     assert decayed == {id(p) for p in mpn.parameters() if p.ndim > 1}
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "tf_efficientnet_lite0"])
+def test_parts_begin_with_the_features_that_imagenet_taught(name):
+    network = mobile_network(name, pretrained=True).eval()
+    mpn = build(Recipe(backbone=name, parts=4, part_width=320, last_stride=2), 3).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        maps = mpn.main.maps(mpn.backbone(images)).clamp(max=6)  # theirs ends with ReLU6
+        theirs = network.bn2(network.conv_head(network.blocks(network.bn1(network.conv_stem(images)))))
+    torch.testing.assert_close(maps, theirs, atol=2e-3, rtol=0)  # its norms guard against division by nothing with another number
+    assert maps.std() > 0.1
