@@ -69,11 +69,11 @@ class PartHead(nn.Module):
 
     @torch.no_grad()
     def begin_from(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-        """Take the first filters of a 1x1 convolution of the same input, and of its norm, as far as they go, for the first convolution."""
-        number = min(len(conv.weight), len(self.reduce.weight))
-        self.reduce.weight[:number] = conv.weight[:number]
+        """Take the filters of a 1x1 convolution of the same input, and of its norm, for the first convolution, again and again."""
+        chosen = torch.arange(len(self.reduce.weight)) % len(conv.weight)
+        self.reduce.weight.copy_(conv.weight[chosen])
         for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(self.reduce_norm, name)[:number] = getattr(norm, name)[:number]
+            getattr(self.reduce_norm, name).copy_(getattr(norm, name)[chosen])
 
     def maps(self, shared: torch.Tensor) -> torch.Tensor:
         """The backbone's map (n, channels, h, w) -> (n, parts * width, h, w), not negative."""
