@@ -154,8 +154,8 @@ def main() -> None:
     print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
     baselines("", tuning, rows, truth)
     if args.embeddings:
-        of = [given_rows(args.embeddings, split) for split in (train, test)]
-        tuned, theirs = tracklets(train, of[0]), tracklets(test, of[1])
+        of_train, of_test = given_rows(args.embeddings, train, test)
+        tuned, theirs = tracklets(train, of_train), tracklets(test, of_test)
         baselines(f", {args.embeddings.stem}", tuned, *theirs)
         known = np.isin(tuned[1], unseen)
         cameras = np.array([int(name[1:]) for name in tuned[0].cameras[known]])

@@ -136,7 +136,7 @@ def evaluate_reid(
 
         query, gallery = read_split(data, "query"), read_split(data, "gallery")
         if model.endswith(".npz"):
-            query_rows, gallery_rows = given_rows(Path(model), query), given_rows(Path(model), gallery)
+            query_rows, gallery_rows = given_rows(Path(model), query, gallery)
         else:
             embedder = Embedder(model)
             query, query_rows = embed_split(embedder, query)

@@ -92,8 +92,8 @@ def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> tuple[Spl
     return without(split, bad), np.concatenate(rows)
 
 
-def given_rows(path: Path, split: Split) -> np.ndarray:
-    """(n, d) unit rows of a split's pictures from an .npz of any model's: ``names`` (m,) of picture files and ``rows`` (m, d).
+def given_rows(path: Path, *splits: Split) -> list[np.ndarray]:
+    """(n, d) unit rows of each split's pictures from an .npz of any model's: ``names`` (m,) of picture files and ``rows`` (m, d).
 
     Raises FileNotFoundError, or ValueError for another file or where a picture is missing.
     """
@@ -106,9 +106,10 @@ def given_rows(path: Path, split: Split) -> np.ndarray:
         raise ValueError(f"{path}: not embeddings; wanted is an .npz of names (n,) and rows (n, d) ({error})") from None
     if rows.ndim != 2 or len(names) != len(rows) or not np.isfinite(rows).all():
         raise ValueError(f"{path}: names (n,) and finite rows (n, d) are wanted; there are {len(names)} names and rows {rows.shape}")
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     place = {Path(name).name: row for row, name in enumerate(names)}
-    missing = [picture.name for picture in split.paths if picture.name not in place]
-    if missing:
-        raise ValueError(f"{path}: lacks {len(missing)} of {len(split.paths)} pictures, the first {missing[0]}")
-    chosen = rows[[place[picture.name] for picture in split.paths]]
-    return chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
+    for split in splits:
+        missing = [picture.name for picture in split.paths if picture.name not in place]
+        if missing:
+            raise ValueError(f"{path}: lacks {len(missing)} of {len(split.paths)} pictures, the first {missing[0]}")
+    return [rows[[place[picture.name] for picture in split.paths]] for split in splits]
