@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.cameras import CameraSpec
 from pipeline.config import Config
 from pipeline.engine import CameraResult, Stopwatch
 from reid import Embedder
+from reid.checkout import commit
 from tracker import Site
 
 
@@ -25,19 +25,6 @@ def version() -> str:
         return metadata.version("passerby")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def commit() -> str | None:
-    """The commit of the checkout this code runs from; None where it is installed elsewhere."""
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD", "--show-prefix"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = found.stdout.split()
-    return lines[0] if found.returncode == 0 and lines[1:] == ["pipeline/"] else None
 
 
 def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[str, Any]:

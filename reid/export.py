@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from detectors.quantise import Precision, static_int8, to_half
 from detectors.session import Session, open_model
 from reid.bundle import KEY, BundleFacts, open_bundle
 from reid.calibration import calibrate
+from reid.checkout import commit
 from reid.data import held_out, load_pictures
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
@@ -140,7 +140,7 @@ def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -
             pooled=calibrate(*pool(rows, held)),
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
-            commit=commit() or "unknown",
+            commit=(commit() or "unknown")[:7],
             recipe=recipe.model_dump(mode="json") | {"epochs_done": epochs, "exported_as": precision},
         )
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
@@ -149,8 +149,3 @@ def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -
         worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
         out.write_bytes(draft.read_bytes())
     return facts, worst
-
-
-def commit() -> str:
-    """The commit of the checkout that this is run in; nothing where there is none."""
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from detectors.session import ModelError
 from reid import Embedder
 from reid.batches import augment, pk_batches
 from reid.bundle import KEY
+from reid.checkout import commit
 from reid.embedder import crop_boxes
 from reid.evaluate import average_precision, retrieval
 from reid.rerank import reranked
@@ -144,3 +146,13 @@ def test_reranking_equals_the_papers_arithmetic_on_a_small_set():
     plain = 2 - 2 * query @ gallery.T
     expected = -((1 - weight) * (1 - least / (2 - least)) + weight * plain / plain.max(1, keepdims=True))
     np.testing.assert_allclose(reranked(query, gallery, k1, k2, weight), expected, atol=1e-5)
+
+
+def test_a_commit_is_of_this_project_and_not_of_the_folder_it_runs_in(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    own = commit()
+    monkeypatch.chdir(tmp_path)
+    assert commit() == own
+    assert own is None or len(own) == 40  # None where the sources are no checkout
+    monkeypatch.setenv("PATH", "")  # a machine without git
+    assert commit() is None
