@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "without BNNeck": {"neck": False},
     "triplet loss weighs 1": {"triplet": 1.0},
     "a quarter of the dimensions": {"part_dim": 64},
+    "batches of people alike": {"neighbours": 7},
     "K = 1, without AT": {"parts": 1, "part_width": 1280, "part_dim": 1024, "auxiliary": False, "triplet": 1.0},
 }
 PRIORS: dict[str, dict[str, object]] = {"prior: body": {"prior": "body"}, "prior: mask": {"prior": "mask"}}

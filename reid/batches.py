@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 
-def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generator, near: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Rows of batches of ``ids`` identities x ``images`` pictures; over an epoch each picture comes about once.
 
-    An identity with too few pictures is filled up by drawing again.
+    An identity with too few pictures is filled up by drawing again. ``near`` (identities, m): the identities most alike each, nearest first; a
+    batch is then filled with those of its first identity before others (after Liao and Shao's graph sampling, 2022).
     """
     chunks: list[np.ndarray] = []
     for label in np.unique(labels):
@@ -20,25 +21,21 @@ def pk_batches(labels: np.ndarray, ids: int, images: int, rng: np.random.Generat
         short = -len(rows) % images
         rows = np.concatenate([rows, rng.choice(rows, short)]) if short else rows
         chunks += list(rows.reshape(-1, images))
+    who = [int(labels[chunk[0]]) for chunk in chunks]
     order = list(rng.permutation(len(chunks)))
     while len(order) >= ids:
-        batch: list[int] = []
-        seen: set[int] = set()
-        rest: list[int] = []
-        for position, chunk in enumerate(order):  # a batch holds an identity once
-            who = int(labels[chunks[chunk][0]])
-            if who in seen:
-                rest.append(chunk)
-                continue
-            batch.append(chunk)
-            seen.add(who)
+        first = who[order[0]]
+        alike = {} if near is None else {int(other): rank for rank, other in enumerate([first, *near[first]])}
+        batch: dict[int, int] = {}  # a batch holds an identity once
+        for chunk in sorted(order, key=lambda chunk: alike.get(who[chunk], len(alike))):
+            batch.setdefault(who[chunk], chunk)
             if len(batch) == ids:
-                rest += order[position + 1 :]
                 break
         if len(batch) < ids:
             return
-        order = rest
-        yield np.concatenate([chunks[chunk] for chunk in batch])
+        taken = set(batch.values())
+        order = [chunk for chunk in order if chunk not in taken]
+        yield np.concatenate([chunks[chunk] for chunk in batch.values()])
 
 
 @dataclass(frozen=True)

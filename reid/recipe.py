@@ -48,6 +48,9 @@ class Recipe(BaseModel):
     # the way
     batch_ids: int = Field(default=16, ge=2)
     batch_images: int = Field(default=4, ge=2)
+    neighbours: int = Field(
+        default=0, ge=0, description="so many of a batch's identities are those most alike its first, by the classifiers"
+    )
     epochs: int = Field(default=15, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
         default="adamw", description="adam: weight decay within the gradient, as in Luo et al. (2019); sgd: Nesterov, momentum 0.9"

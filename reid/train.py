@@ -174,6 +174,13 @@ def loss_terms(
 
 
 @torch.no_grad()
+def nearest_identities(mpn: MPN, count: int) -> np.ndarray:
+    """(ids, count) of each identity those whose classifiers of the main tasks are most alike its own, nearest first."""
+    unit = torch.nn.functional.normalize(mpn.main_classifiers.flatten(0, 1), dim=0)
+    return (unit.T @ unit).fill_diagonal_(-2).topk(min(count, unit.shape[1] - 1)).indices.cpu().numpy()
+
+
+@torch.no_grad()
 def follow(average: MPN, mpn: MPN, decay: float) -> None:
     """Move the running average of the weights towards the weights."""
     for kept, new in zip(average.state_dict().values(), mpn.state_dict().values(), strict=True):
@@ -214,7 +221,8 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         torch.manual_seed(int(rng.integers(2**31)))
         mpn.train()
         began, sums, count = time.perf_counter(), np.zeros(len(LOSSES)), 0
-        for rows in pk_batches(material.labels, recipe.batch_ids, recipe.batch_images, rng):
+        near = nearest_identities(mpn, recipe.neighbours) if recipe.neighbours else None
+        for rows in pk_batches(material.labels, recipe.batch_ids, recipe.batch_images, rng, near):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, epoch + (count + 1) / steps) * group["share"]
             terms = loss_terms(mpn, recipe, material, rows, rng, grid)

@@ -114,6 +114,15 @@ def test_batches_hold_an_identity_once_and_an_epoch_shows_each_picture():
     assert len(set(seen)) > 0.6 * len(labels)
 
 
+def test_batches_fill_with_those_most_alike_while_they_last():
+    labels = np.repeat(np.arange(20), 8)  # two chunks each
+    near = (np.arange(20)[:, None] // 4 * 4 + (np.arange(20)[:, None] + [1, 2, 3]) % 4).astype(int)  # five groups of four
+    batches = [labels[rows].reshape(6, 4)[:, 0] for rows in pk_batches(labels, 6, 4, np.random.default_rng(1), near)]
+    assert set((batches[0][:4] // 4).tolist()) == {batches[0][0] // 4}
+    shown = np.concatenate(batches)
+    assert len(shown) >= 36 and np.bincount(shown).max() == 2  # an epoch is still an epoch
+
+
 def test_reranking_equals_the_papers_arithmetic_on_a_small_set():
     """Against the published algorithm written out densely."""
     rng = np.random.default_rng(3)
