@@ -191,12 +191,13 @@ def export_reid(
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
     precision: Precision = "fp32",
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Of the embedding: so many principal components, half whitened.")] = None,
 ) -> None:
     """Write a calibrated bundle; nothing is written where its embeddings are not those of what it was made from."""
     with told_to_people():
         from reid.export import export
 
-        facts, cosine = export(source, data, out, one_of_precisions(precision))
+        facts, cosine = export(source, data, out, one_of_precisions(precision), dimensions)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to what it was made from {cosine:.7f}")
 
 

@@ -22,11 +22,13 @@ from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, to_tensor
+from reid.train import MEAN, STD, build, features, read_material, to_tensor
+from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
 FIRST_SPARED = (0, 4, 8, 16, 32)  # so many first convolutions stay in single precision, if fewer will not do: their ranges are the widest
 RANGE_CROPS = 256
+WHITENING_CROPS = 6000  # of which the principal components are taken
 
 
 def embeddings(session: Session, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -82,13 +84,20 @@ def first_convolutions(model: onnx.ModelProto, number: int) -> list[str]:
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 
 
-def fused(checkpoint: Path, out: Path) -> tuple[Recipe, int, Inference]:
-    """Write a checkpoint's running average as fp32 ONNX, fused; returns its recipe, the epochs done, and the same in torch."""
+def fused(checkpoint: Path, out: Path, data: Path, dimensions: int | None) -> tuple[Recipe, int, Inference]:
+    """Write a checkpoint's running average as fp32 ONNX, fused; returns its recipe, the epochs done, and the same in torch.
+
+    With ``dimensions`` its embeddings are so many principal components over the pictures it was trained on.
+    """
     state = read_checkpoint(checkpoint)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
     inference = Inference(mpn).to(memory_format=torch.contiguous_format)
+    if dimensions is not None:
+        pictures = read_material(recipe, data).pictures
+        spread = np.linspace(0, len(pictures) - 1, min(len(pictures), WHITENING_CROPS)).astype(int)
+        inference.turn_by(torch.from_numpy(half_whitening(features(mpn, pictures[spread], flip=False), dimensions)))
     example = torch.zeros(2, 3, recipe.height, recipe.width)
     torch.onnx.export(
         inference, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
@@ -97,9 +106,9 @@ def fused(checkpoint: Path, out: Path) -> tuple[Recipe, int, Inference]:
     return recipe, state["epoch"], inference
 
 
-def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -> tuple[BundleFacts, float]:
+def export(source: Path, data: Path, out: Path, precision: Precision = "fp32", dimensions: int | None = None) -> tuple[BundleFacts, float]:
     """Write ``out`` (.onnx) from a checkpoint of training, or in another ``precision`` from an fp32 bundle; returns its facts, and the
-    least cosine to torch or to that bundle.
+    least cosine to torch or to that bundle. ``dimensions``: so many principal components, half whitened, of a checkpoint's embedding.
 
     Its distances are calibrated on the people that the recipe held out. Raises ValueError for a source that is neither, and where
     onnxruntime gives other embeddings: then nothing is written.
@@ -109,12 +118,14 @@ def export(source: Path, data: Path, out: Path, precision: Precision = "fp32") -
         if source.suffix == ".onnx":
             if precision == "fp32":
                 raise ValueError(f"{source}: is a bundle already; --precision fp16 or int8 makes another of it")
+            if dimensions is not None:
+                raise ValueError(f"{source}: a bundle's dimensions stay as they are; --dimensions is for a checkpoint (last.pt)")
             session, before = open_bundle(source, "cpu")
             recipe = Recipe.model_validate({name: value for name, value in before.recipe.items() if name in Recipe.model_fields})
             epochs, expected = before.recipe.get("epochs_done"), lambda crops: session.run(crops)[0]
             whole.write_bytes(source.read_bytes())
         else:
-            recipe, epochs, inference = fused(source, whole)
+            recipe, epochs, inference = fused(source, whole, data, dimensions)
 
             def expected(crops: np.ndarray) -> np.ndarray:
                 with torch.no_grad():

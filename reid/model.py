@@ -169,9 +169,15 @@ class Inference(nn.Module):
         self.attention = head.attention
         self.project = fold_norm(head.project, head.project_norm)
         self.neck = head.neck
+        self.turn: nn.Module = nn.Identity()
         self.eval()
+
+    def turn_by(self, projection: torch.Tensor) -> None:
+        """From now on give embeddings times ``projection`` (parts * dim, d), of unit length again."""
+        self.turn = nn.Linear(*projection.shape, bias=False)
+        self.turn.weight = nn.Parameter(projection.T.contiguous())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
-        features = self.neck(F.relu(self.project(pooled))).flatten(1)
+        features = self.turn(self.neck(F.relu(self.project(pooled))).flatten(1))
         return features / torch.sqrt((features * features).sum(1, keepdim=True) + 1e-12)
