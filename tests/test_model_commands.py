@@ -134,6 +134,19 @@ def test_some_of_the_people_can_be_left_out_to_learn_what_they_are_worth(market)
     assert some.held.paths == whole.held.paths
 
 
+def test_export_with_fewer_dimensions(market, trained, tmp_path, monkeypatch):
+    """The bundle's embeddings are the projected ones of the checkpoint (export compares with torch), and so are those of its INT8."""
+    monkeypatch.setitem(LEAST_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
+    facts, _ = export(trained, market, tmp_path / "few.onnx", dimensions=6)
+    small, _ = export(tmp_path / "few.onnx", market, tmp_path / "int8.onnx", "int8")
+    assert facts.dimension == small.dimension == Embedder(str(tmp_path / "few.onnx")).dimension == 6
+    with pytest.raises(ValueError, match="--dimensions is for a checkpoint"):
+        export(tmp_path / "few.onnx", market, tmp_path / "none.onnx", "fp16", dimensions=4)
+    with pytest.raises(ValueError, match="17 dimensions of 48 embeddings of 16: at most 16"):
+        export(trained, market, tmp_path / "none.onnx", dimensions=17)
+    assert not (tmp_path / "none.onnx").exists()
+
+
 def test_learning_rates():
     cosine = Recipe(epochs=10, warmup_epochs=2, learning_rate=0.1)
     assert learning_rate(cosine, 1) == pytest.approx(0.05 * 0.5 * (1 + np.cos(np.pi / 10)))

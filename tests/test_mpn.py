@@ -248,3 +248,15 @@ def test_parts_begin_with_the_features_that_imagenet_taught(name):
         theirs = network.bn2(network.conv_head(network.blocks(network.bn1(network.conv_stem(images)))))
     torch.testing.assert_close(maps, theirs, atol=2e-3, rtol=0)  # its norms guard against division by nothing with another number
     assert maps.std() > 0.1
+
+
+def test_half_whitening_divides_components_by_the_root_of_their_spread():
+    from reid.whitening import half_whitening
+
+    rng = np.random.default_rng(0)
+    axes, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    rows = rng.choice([-1.0, 1.0], (4000, 5)) * [8, 4, 2, 1, 0.5] @ axes.T  # spreads that halve along the axes
+    turned = (rows @ half_whitening(rows, 3)).std(0)
+    np.testing.assert_allclose(turned / turned[0], [1, np.sqrt(1 / 2), np.sqrt(1 / 4)], rtol=0.02)
+    with pytest.raises(ValueError, match="6 dimensions of 4000 embeddings of 5: at most 5"):
+        half_whitening(rows, 6)
