@@ -38,7 +38,7 @@ class AssociationSettings:
     shared: float = 1.7
     shared_neighbours: int = 10
     missing: float = -4.0
-    threshold: float = 0.0
+    threshold: float = 1.0
     uncertain: float = -1.0
     sigma: float = 0.7
     area: float = 100.0
