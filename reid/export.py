@@ -22,7 +22,7 @@ from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, features, read_material, to_tensor
+from reid.train import MEAN, STD, build, features, to_tensor
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
@@ -87,7 +87,7 @@ LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0
 def fused(checkpoint: Path, out: Path, data: Path, dimensions: int | None) -> tuple[Recipe, int, Inference]:
     """Write a checkpoint's running average as fp32 ONNX, fused; returns its recipe, the epochs done, and the same in torch.
 
-    With ``dimensions`` its embeddings are so many principal components over the pictures it was trained on.
+    With ``dimensions`` its embeddings are so many principal components over the training split less the people held out.
     """
     state = read_checkpoint(checkpoint)
     recipe = Recipe(**state["recipe"])
@@ -95,9 +95,11 @@ def fused(checkpoint: Path, out: Path, data: Path, dimensions: int | None) -> tu
     mpn.load_state_dict(state["average"])
     inference = Inference(mpn).to(memory_format=torch.contiguous_format)
     if dimensions is not None:
-        pictures = read_material(recipe, data).pictures
-        spread = np.linspace(0, len(pictures) - 1, min(len(pictures), WHITENING_CROPS)).astype(int)
-        inference.turn_by(torch.from_numpy(half_whitening(features(mpn, pictures[spread], flip=False), dimensions)))
+        every = read_split(data, "train")
+        rest = every.take(~held_out(every, recipe.held_out_ids, recipe.held_out_seed))
+        spread = np.linspace(0, len(rest.ids) - 1, min(len(rest.ids), WHITENING_CROPS)).astype(int)
+        _, pictures = load_pictures(rest.take(spread), recipe.height, recipe.width)
+        inference.turn_by(torch.from_numpy(half_whitening(features(mpn, pictures, flip=False), dimensions)))
     example = torch.zeros(2, 3, recipe.height, recipe.width)
     torch.onnx.export(
         inference, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
