@@ -187,17 +187,21 @@ def collect_people(
 
 @reid_app.command("export")
 def export_reid(
-    source: Annotated[Path, typer.Argument(help="last.pt of a training, or a bundle in fp32 (.onnx).")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="last.pt of trainings, or a bundle in fp32 (.onnx).")],
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
     precision: Precision = "fp32",
     dimensions: Annotated[int | None, typer.Option(min=1, help="Of the embedding: so many principal components, half whitened.")] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Weights in 8 and 16 bits, arithmetic in fp32.")] = False,
 ) -> None:
-    """Write a calibrated bundle; nothing is written where its embeddings are not those of what it was made from."""
+    """Write a calibrated bundle, of several trainings one that puts their embeddings side by side.
+
+    Nothing is written where its embeddings are not those of what it was made from.
+    """
     with told_to_people():
         from reid.export import export
 
-        facts, cosine = export(source, data, out, one_of_precisions(precision), dimensions)
+        facts, cosine = export(sources, data, out, one_of_precisions(precision), dimensions, packed)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to what it was made from {cosine:.7f}")
 
 

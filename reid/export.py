@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from reid.calibration import calibrate
 from reid.checkout import commit
 from reid.data import held_out, load_pictures
 from reid.layouts import read_split, recognise, unpacked
-from reid.model import Inference
+from reid.model import Inference, Joined
 from reid.openset import pool
+from reid.packing import pack, unpack
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, features, to_tensor
+from reid.train import MEAN, STD, build, to_tensor
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
@@ -82,64 +83,100 @@ def first_convolutions(model: onnx.ModelProto, number: int) -> list[str]:
 
 
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+LEAST_PACKED = 0.999
+ALIKE = ("height", "width", "held_out_ids", "held_out_seed")  # what networks that are joined share
 
 
-def fused(checkpoint: Path, out: Path, data: Path, dimensions: int | None) -> tuple[Recipe, int, Inference]:
-    """Write a checkpoint's running average as fp32 ONNX, fused; returns its recipe, the epochs done, and the same in torch.
-
-    With ``dimensions`` its embeddings are so many principal components over the training split less the people held out.
-    """
+def one_network(checkpoint: Path) -> tuple[Recipe, int, Inference]:
+    """A checkpoint's recipe, the epochs done, and its running average for inference."""
     state = read_checkpoint(checkpoint)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
-    inference = Inference(mpn).to(memory_format=torch.contiguous_format)
+    return recipe, state["epoch"], Inference(mpn)
+
+
+def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | None) -> tuple[dict[str, Any], Joined]:
+    """Write the running averages of checkpoints as one fp32 ONNX, fused; returns the first's recipe, in which ``joined`` are the others'.
+
+    With ``dimensions`` its embeddings are so many principal components over the training split less the people held out.
+    """
+    recipes, epochs, networks = zip(*map(one_network, checkpoints), strict=True)
+    first: Recipe = recipes[0]
+    for path, recipe in zip(checkpoints, recipes, strict=True):
+        for field in ALIKE:
+            ours, theirs = getattr(recipe, field), getattr(first, field)
+            if ours != theirs:
+                raise ValueError(f"{path}: cannot be joined with {checkpoints[0]}: {field} is {ours}, and {theirs} there")
+    joined = Joined(networks).to(memory_format=torch.contiguous_format)
     if dimensions is not None:
         every = read_split(data, "train")
-        rest = every.take(~held_out(every, recipe.held_out_ids, recipe.held_out_seed))
+        rest = every.take(~held_out(every, first.held_out_ids, first.held_out_seed))
         spread = np.linspace(0, len(rest.ids) - 1, min(len(rest.ids), WHITENING_CROPS)).astype(int)
-        _, pictures = load_pictures(rest.take(spread), recipe.height, recipe.width)
-        inference.turn_by(torch.from_numpy(half_whitening(features(mpn, pictures, flip=False), dimensions)))
-    example = torch.zeros(2, 3, recipe.height, recipe.width)
+        _, pictures = load_pictures(rest.take(spread), first.height, first.width)
+        joined.turn_by(torch.from_numpy(half_whitening(rows_of(joined, pictures), dimensions)))
+    example = torch.zeros(2, 3, first.height, first.width)
     torch.onnx.export(
-        inference, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
+        joined, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
         dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
     )  # fmt: skip
-    return recipe, state["epoch"], inference
+    told = [recipe.model_dump(mode="json") | {"epochs_done": done} for recipe, done in zip(recipes, epochs, strict=True)]
+    return told[0] | ({"joined": told[1:]} if told[1:] else {}), joined
 
 
-def export(source: Path, data: Path, out: Path, precision: Precision = "fp32", dimensions: int | None = None) -> tuple[BundleFacts, float]:
-    """Write ``out`` (.onnx) from a checkpoint of training, or in another ``precision`` from an fp32 bundle; returns its facts, and the
-    least cosine to torch or to that bundle. ``dimensions``: so many principal components, half whitened, of a checkpoint's embedding.
+@torch.no_grad()
+def rows_of(network: Joined, pictures: np.ndarray, batch: int = 128) -> np.ndarray:
+    """(n, h, w, 3) uint8 RGB -> (n, d) float32 unit rows."""
+    starts = range(0, len(pictures), batch)
+    return np.concatenate([network(to_tensor(pictures[start : start + batch])).numpy() for start in starts])
 
-    Its distances are calibrated on the people that the recipe held out. Raises ValueError for a source that is neither, and where
-    onnxruntime gives other embeddings: then nothing is written.
+
+def export(
+    sources: Sequence[Path], data: Path, out: Path, precision: Precision = "fp32", dimensions: int | None = None, packed: bool = False
+) -> tuple[BundleFacts, float]:
+    """Write ``out`` (.onnx) from checkpoints of training, or from one fp32 bundle in another form; returns its facts, and the least cosine
+    to torch or to that bundle.
+
+    Of several checkpoints the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that.
+    ``packed``: weights in 8 and 16 bits, arithmetic in fp32 (reid.packing). Distances are calibrated on the people whom the recipe held
+    out. Raises ValueError for sources that are neither or do not fit together, and where onnxruntime gives other embeddings: then nothing
+    is written.
     """
+    if packed and precision != "fp32":
+        raise ValueError(f"--packed keeps fp32 arithmetic; leave it out, or leave out --precision {precision}")
     with tempfile.TemporaryDirectory() as scratch:
         whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
-        if source.suffix == ".onnx":
-            if precision == "fp32":
-                raise ValueError(f"{source}: is a bundle already; --precision fp16 or int8 makes another of it")
+        bundles = [source for source in sources if source.suffix == ".onnx"]
+        if bundles:
+            if len(sources) > 1:
+                raise ValueError(f"{bundles[0]}: bundles cannot be joined; give the checkpoints (last.pt) that they were made from")
+            if precision == "fp32" and not packed:
+                raise ValueError(f"{bundles[0]}: is a bundle already; --packed, or --precision fp16 or int8, makes another of it")
             if dimensions is not None:
-                raise ValueError(f"{source}: a bundle's dimensions stay as they are; --dimensions is for a checkpoint (last.pt)")
-            session, before = open_bundle(source, "cpu")
-            recipe = Recipe.model_validate({name: value for name, value in before.recipe.items() if name in Recipe.model_fields})
-            epochs, expected = before.recipe.get("epochs_done"), lambda crops: session.run(crops)[0]
-            whole.write_bytes(source.read_bytes())
+                raise ValueError(f"{bundles[0]}: a bundle's dimensions stay as they are; --dimensions is for a checkpoint (last.pt)")
+            session, before = open_bundle(bundles[0], "cpu")
+            told, expected = dict(before.recipe), lambda crops: session.run(crops)[0]
+            onnx.save(unpack(onnx.load(bundles[0])), whole)
         else:
-            recipe, epochs, inference = fused(source, whole, data, dimensions)
+            told, joined = fused(sources, whole, data, dimensions)
 
             def expected(crops: np.ndarray) -> np.ndarray:
                 with torch.no_grad():
-                    return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
+                    return joined(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
 
+        recipe = Recipe.model_validate({name: value for name, value in told.items() if name in Recipe.model_fields})
         layout, every = recognise(unpacked(data)), read_split(data, "train")
         held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
         draft.write_bytes(whole.read_bytes())
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), RANGE_CROPS)).astype(int)
             int8(whole, draft, pictures[spread], LEAST_COSINE[precision])
-        model = to_half(onnx.load(draft)) if precision == "fp16" else onnx.load(draft)
+        least = LEAST_COSINE[precision]
+        if packed:
+            verify(draft, expected, pictures, least)
+            least = LEAST_PACKED
+        model = onnx.load(draft)
+        model = to_half(model) if precision == "fp16" else pack(model) if packed else model
         onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)
         facts = BundleFacts(
@@ -154,11 +191,11 @@ def export(source: Path, data: Path, out: Path, precision: Precision = "fp32", d
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
             commit=(commit() or "unknown")[:7],
-            recipe=recipe.model_dump(mode="json") | {"epochs_done": epochs, "exported_as": precision},
+            recipe=told | {"exported_as": "packed" if packed else precision},
         )
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
         onnx.save(model, draft)
         open_bundle(draft, "cpu")
-        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
+        worst = verify(draft, expected, pictures, least)
         out.write_bytes(draft.read_bytes())
     return facts, worst

@@ -6,6 +6,7 @@ TPAMI 2020, DOI 10.1109/TPAMI.2020.3024900.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -169,15 +170,34 @@ class Inference(nn.Module):
         self.attention = head.attention
         self.project = fold_norm(head.project, head.project_norm)
         self.neck = head.neck
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
+        return unit(self.neck(F.relu(self.project(pooled))).flatten(1))
+
+
+class Joined(nn.Module):
+    """Networks that give unit rows, their rows side by side and of unit length again: (n, 3, h, w) -> (n, d).
+
+    So the cosine between two pictures is the mean of the networks'.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
         self.turn: nn.Module = nn.Identity()
         self.eval()
 
     def turn_by(self, projection: torch.Tensor) -> None:
-        """From now on give embeddings times ``projection`` (parts * dim, d), of unit length again."""
+        """From now on give embeddings times ``projection`` (all networks' dimensions, d), of unit length again."""
         self.turn = nn.Linear(*projection.shape, bias=False)
         self.turn.weight = nn.Parameter(projection.T.contiguous())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
-        features = self.turn(self.neck(F.relu(self.project(pooled))).flatten(1))
-        return features / torch.sqrt((features * features).sum(1, keepdim=True) + 1e-12)
+        return unit(self.turn(torch.cat([network(images) for network in self.networks], dim=1)))
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """(n, d) at unit length, in operations that every ONNX runtime has."""
+    return rows / torch.sqrt((rows * rows).sum(1, keepdim=True) + 1e-12)

@@ -11,11 +11,12 @@ from onnx import numpy_helper
 from torch import nn
 
 from reid.model import MPN
+from reid.packing import unpack
 
 
 def fused_layers(bundle: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple[torch.Tensor, torch.Tensor] | None]:
     """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run; and (scale, shift) of its neck, if any."""
-    graph = onnx.load(bundle).graph
+    graph = unpack(onnx.load(bundle)).graph
     tensors = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor), np.float32)) for tensor in graph.initializer}
     for node in graph.node:  # equal tensors are written once
         if node.op_type == "Identity" and node.input[0] in tensors:
@@ -34,7 +35,8 @@ def fused_layers(bundle: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]],
 
 @torch.no_grad()
 def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
-    """Give ``mpn`` the weights of ``bundle``; its embeddings of ``images`` (n, 3, h, w) then equal the bundle's.
+    """Give ``mpn`` the weights of ``bundle``; its embeddings of ``images`` (n, 3, h, w) then equal the bundle's, less the principal
+    components that export may have put last.
 
     A fused convolution has its batch norm folded in; the norm gets the statistics of ``images`` and the scale and shift that
     undo them. A neck that the bundle lacks starts as the norm of ``images``. Raises ValueError where the bundle has other layers.

@@ -11,6 +11,7 @@ import pytest
 import torch
 from command import passerby
 
+import reid.export
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
 from pipeline.cli import main
@@ -123,7 +124,7 @@ def test_every_option_trains(market, tmp_path, changes):
     assert np.isfinite([float(value) for value in log[1].split(",")]).all()
     assert cv2.imread(str(tmp_path / "log.png")) is not None
     if changes.get("neck"):
-        facts, _ = export(last, market, tmp_path / "b.onnx")
+        facts, _ = export([last], market, tmp_path / "b.onnx")
         assert Embedder(str(tmp_path / "b.onnx")).dimension == facts.dimension == 16
 
 
@@ -137,13 +138,48 @@ def test_some_of_the_people_can_be_left_out_to_learn_what_they_are_worth(market)
 def test_export_with_fewer_dimensions(market, trained, tmp_path, monkeypatch):
     """The bundle's embeddings are the projected ones of the checkpoint (export compares with torch), and so are those of its INT8."""
     monkeypatch.setitem(LEAST_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
-    facts, _ = export(trained, market, tmp_path / "few.onnx", dimensions=6)
-    small, _ = export(tmp_path / "few.onnx", market, tmp_path / "int8.onnx", "int8")
+    facts, _ = export([trained], market, tmp_path / "few.onnx", dimensions=6)
+    small, _ = export([tmp_path / "few.onnx"], market, tmp_path / "int8.onnx", "int8")
     assert facts.dimension == small.dimension == Embedder(str(tmp_path / "few.onnx")).dimension == 6
     with pytest.raises(ValueError, match="--dimensions is for a checkpoint"):
-        export(tmp_path / "few.onnx", market, tmp_path / "none.onnx", "fp16", dimensions=4)
+        export([tmp_path / "few.onnx"], market, tmp_path / "none.onnx", "fp16", dimensions=4)
     with pytest.raises(ValueError, match="17 dimensions of 48 embeddings of 16: at most 16"):
-        export(trained, market, tmp_path / "none.onnx", dimensions=17)
+        export([trained], market, tmp_path / "none.onnx", dimensions=17)
+    assert not (tmp_path / "none.onnx").exists()
+
+
+def test_networks_side_by_side(market, trained, tmp_path, monkeypatch):
+    """Their cosine is the mean of the networks' cosines; packed, the file has less than half the size."""
+    monkeypatch.setattr(reid.export, "LEAST_PACKED", 0.99)  # a network that was hardly trained spreads little
+    other = train(RECIPE.model_copy(update={"seed": 1, "part_dim": 4}), market, tmp_path / "other")
+    alone = [export([last], market, tmp_path / f"{n}.onnx")[0] for n, last in enumerate((trained, other))]
+    both, _ = export([trained, other], market, tmp_path / "both.onnx")
+    assert both.dimension == sum(facts.dimension for facts in alone)
+    assert [network["part_dim"] for network in (both.recipe, *both.recipe["joined"])] == [8, 4]
+    crops = [cv2.imread(str(path)) for path in layouts.read_split(market, "query").paths[:5]]
+    first, second, joined = (Embedder(str(tmp_path / f"{name}.onnx")).embed(crops) for name in ("0", "1", "both"))
+    np.testing.assert_allclose(joined @ joined.T, (first @ first.T + second @ second.T) / 2, atol=1e-5)
+
+    few, cosine = export([trained, other], market, tmp_path / "few.onnx", dimensions=5, packed=True)
+    assert few.dimension == 5
+    assert 0.99 < cosine < 1
+    again, _ = export([tmp_path / "both.onnx"], market, tmp_path / "packed.onnx", packed=True)
+    assert again.recipe == both.recipe | {"exported_as": "packed"}
+    assert (tmp_path / "packed.onnx").stat().st_size < 0.5 * (tmp_path / "both.onnx").stat().st_size
+    half, _ = export([tmp_path / "packed.onnx"], market, tmp_path / "half.onnx", "fp16")
+    assert half.dimension == both.dimension
+
+
+def test_what_cannot_be_joined_or_packed_is_told(market, trained, tmp_path):
+    state = torch.load(trained, weights_only=True)
+    torch.save(state | {"recipe": state["recipe"] | {"held_out_seed": 3}}, tmp_path / "others.pt")
+    with pytest.raises(ValueError, match=r"others.pt: cannot be joined with .*last.pt: held_out_seed is 3, and 0 there"):
+        export([trained, tmp_path / "others.pt"], market, tmp_path / "none.onnx")
+    export([trained], market, tmp_path / "whole.onnx")
+    with pytest.raises(ValueError, match="bundles cannot be joined"):
+        export([trained, tmp_path / "whole.onnx"], market, tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match="--packed keeps fp32 arithmetic; leave it out, or leave out --precision int8"):
+        export([trained], market, tmp_path / "none.onnx", "int8", packed=True)
     assert not (tmp_path / "none.onnx").exists()
 
 
@@ -158,17 +194,17 @@ def test_learning_rates():
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
     monkeypatch.setitem(LEAST_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
-    facts, cosine = export(trained, market, tmp_path / "small.onnx", precision)
+    facts, cosine = export([trained], market, tmp_path / "small.onnx", precision)
     assert cosine > {"fp32": 0.9999, "fp16": 0.999, "int8": 0.9}[precision]
     assert facts.recipe["exported_as"] == precision
     assert facts.recipe["epochs_done"] == 2
     if precision != "fp32":
-        export(trained, market, tmp_path / "whole.onnx")
-        again, _ = export(tmp_path / "whole.onnx", market, tmp_path / "again.onnx", precision)
+        export([trained], market, tmp_path / "whole.onnx")
+        again, _ = export([tmp_path / "whole.onnx"], market, tmp_path / "again.onnx", precision)
         assert again.recipe == facts.recipe
         assert again.calibration.gate == pytest.approx(facts.calibration.gate, rel=0.05)
         with pytest.raises(ValueError, match="is a bundle already"):
-            export(tmp_path / "whole.onnx", market, tmp_path / "none.onnx")
+            export([tmp_path / "whole.onnx"], market, tmp_path / "none.onnx")
     embedder = Embedder(str(tmp_path / "small.onnx"))
     (query, asked), (gallery, found_in) = (embed_split(embedder, layouts.read_split(market, part)) for part in ("query", "gallery"))
     rows = asked, found_in

@@ -7,11 +7,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
+import onnx  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+from onnxruntime import InferenceSession  # noqa: E402
 from torch import nn  # noqa: E402
 
 from reid.backbones import mobile_network  # noqa: E402
 from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.model import MPN, Inference  # noqa: E402
+from reid.packing import pack, unpack  # noqa: E402
 from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
 from reid.recipe import Recipe  # noqa: E402
 from reid.train import build, make_optimizer  # noqa: E402
@@ -226,6 +230,28 @@ def without_convolutions(bundle, folder):
     del model.graph.node[:]
     onnx.save(model, folder / "empty.onnx")
     return folder / "empty.onnx"
+
+
+def test_packed_weights_unpack_to_what_they_were_within_a_step():
+    rng = np.random.default_rng(0)
+    kinds = {"large": (64, 300), "ragged": (129, 131), "middle": (20, 20), "few": (3,), "none": (64, 512)}
+    arrays = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in kinds.items()}
+    arrays["none"][:] = 0
+    graph = onnx.helper.make_graph(
+        [], "weights", [], [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in kinds.items()],
+        [numpy_helper.from_array(values, name) for name, values in arrays.items()],
+    )  # fmt: skip
+    packed = pack(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8))
+    assert {tensor.name.rpartition("/")[2]: tensor.data_type for tensor in packed.graph.initializer if "large" in tensor.name} == {
+        "int8": onnx.TensorProto.INT8, "scale": onnx.TensorProto.FLOAT16, "shape": onnx.TensorProto.INT64,
+    }  # fmt: skip
+    restored = {tensor.name: numpy_helper.to_array(tensor) for tensor in unpack(packed).graph.initializer}
+    ran = InferenceSession(packed.SerializeToString(), providers=["CPUExecutionProvider"]).run(list(kinds), {})
+    assert restored.keys() == arrays.keys()
+    for (name, values), run in zip(arrays.items(), ran, strict=True):
+        np.testing.assert_array_equal(restored[name], run)
+        assert np.abs(restored[name] - values).max() <= {"large": np.abs(values).max() / 250, "few": 0}.get(name, 1e-3)
+    assert unpack(unpack(packed)) == unpack(packed)
 
 
 def test_norms_and_biases_do_not_decay():
