@@ -7,7 +7,7 @@ TPAMI 2020, DOI 10.1109/TPAMI.2020.3024900.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
@@ -16,16 +16,17 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Outputs:
-    """What MPN gives in training: ``main`` and ``aux`` (n, k, d) features, and their (n, k, ids) logits."""
+    """What MPN gives in training: ``main`` and ``aux`` (n, k, d) features, ``necked`` the main ones after the neck, (n, k, ids) logits."""
 
     main: torch.Tensor
+    necked: torch.Tensor
     aux: torch.Tensor
     main_logits: torch.Tensor
     aux_logits: torch.Tensor
 
     def float(self) -> Outputs:
         """In single precision, in which losses are taken."""
-        return Outputs(self.main.float(), self.aux.float(), self.main_logits.float(), self.aux_logits.float())
+        return Outputs(*(getattr(self, field.name).float() for field in fields(self)))
 
 
 def batch_norm(norm: nn.BatchNorm2d, x: torch.Tensor, counted: bool = True) -> torch.Tensor:
@@ -130,7 +131,7 @@ class MPN(nn.Module):
         main, main_necked = self.main.features(maps)
         main_logits = torch.einsum("nkd,kdi->nki", main_necked, self.main_classifiers)
         if not self.auxiliary:
-            return Outputs(main, main, main_logits, main_logits)
+            return Outputs(main, main_necked, main, main_logits, main_logits)
         head = self.main if self.apart is None else self.apart
         if self.apart is not None:
             maps = self.apart.maps(shared)
@@ -138,7 +139,7 @@ class MPN(nn.Module):
         # are the main tasks' alone, since they alone run in inference
         parts = (maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2)
         aux, aux_necked = head.features(parts, counted=self.apart is not None)
-        return Outputs(main, aux, main_logits, torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers))
+        return Outputs(main, main_necked, aux, main_logits, torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers))
 
     def necked(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 3, h, w) normalised RGB -> (n, parts, dim) of the main tasks, what their classifiers see."""

@@ -44,6 +44,8 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     margin: float = Field(default=0.4, ge=0)
     alignment: float = Field(default=1.0, ge=0)
+    teacher: Path | None = Field(default=None, description="a bundle to imitate: the embedding, turned, is to point where its points")
+    imitation: float = Field(default=10.0, ge=0, description="weight of the cosine distance to the teacher's embeddings")
     triplet: float = Field(default=1.0, ge=0, description="weight of the triplet loss; each part's two cross entropies weigh 1")
     # the way
     batch_ids: int = Field(default=16, ge=2)

@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from reid.backbones import Backbone, last_convolution
 from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
 from reid.data import Split, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
+from reid.imitation import Imitation
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import MPN
 from reid.priors import Bodies, body_parts, moved, read_bodies, stripes
@@ -26,7 +28,7 @@ from reid.warm import classifiers_from_centres, start_from
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
-LOSSES = ("main", "aux", "align", "triplet")
+LOSSES = ("main", "aux", "align", "triplet", "imitation")
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:
@@ -72,13 +74,14 @@ def device_of(mpn: MPN) -> torch.device:
     return mpn.main_classifiers.device
 
 
-def make_optimizer(mpn: MPN, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(mpn: MPN, imitation: Imitation | None, recipe: Recipe) -> torch.optim.Optimizer:
     """Head and backbone apart, each with the ``share`` of the learning rate that it gets; norms and biases do not decay."""
     backbone = set(mpn.backbone.parameters())
+    every = [*mpn.parameters(), *(imitation.parameters() if imitation else ())]
     groups = []
     for share, inside in ((1.0, False), (recipe.backbone_rate, True)):
         for decay, plain in ((recipe.weight_decay, False), (0.0, True)):
-            chosen = [p for p in mpn.parameters() if (p in backbone) == inside and (p.ndim < 2) == plain]
+            chosen = [p for p in every if (p in backbone) == inside and (p.ndim < 2) == plain]
             groups.append({"params": chosen, "share": share, "weight_decay": decay})
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
@@ -152,9 +155,15 @@ def map_size(mpn: MPN, recipe: Recipe) -> tuple[int, int]:
 
 
 def loss_terms(
-    mpn: MPN, recipe: Recipe, material: Material, rows: np.ndarray, rng: np.random.Generator, grid: tuple[int, int]
+    mpn: MPN,
+    imitation: Imitation | None,
+    recipe: Recipe,
+    material: Material,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    grid: tuple[int, int],
 ) -> torch.Tensor:
-    """(4,) the losses, weighted, of a batch of ``rows``: main and auxiliary tasks, alignment, triplet."""
+    """(5,) the losses, weighted, of a batch of ``rows``: main and auxiliary tasks, alignment, triplet, imitation."""
     pictures, labels = material.pictures[rows], material.labels[rows]
     if recipe.recoloured:
         pictures, labels = recolour(pictures, labels, material.ids, recipe.recoloured, rng)
@@ -163,14 +172,18 @@ def loss_terms(
     device = device_of(mpn)
     who, masks = torch.from_numpy(labels).to(device), masks.to(device)
     there = None if there is None else there.to(device)
+    images = to_tensor(shown).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        result = mpn(to_tensor(shown).to(device), masks).float()
+        result = mpn(images, masks).float()
     main = losses.part_cross_entropy(result.main_logits, who, smoothing=recipe.label_smoothing)
+    aux = align = likeness = torch.zeros_like(main)
+    if recipe.auxiliary:
+        aux = losses.part_cross_entropy(result.aux_logits, who, there, smoothing=recipe.label_smoothing)
+        align = losses.class_alignment(result.main, result.aux, who, there) * recipe.alignment
     triplet = losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin) * recipe.triplet
-    if not recipe.auxiliary:
-        return torch.stack([main, 0 * main, 0 * main, triplet])
-    aux = losses.part_cross_entropy(result.aux_logits, who, there, smoothing=recipe.label_smoothing)
-    return torch.stack([main, aux, losses.class_alignment(result.main, result.aux, who, there) * recipe.alignment, triplet])
+    if imitation is not None:
+        likeness = imitation(result.necked.flatten(1), images) * recipe.imitation
+    return torch.stack([main, aux, align, triplet, likeness])
 
 
 @torch.no_grad()
@@ -185,6 +198,22 @@ def follow(average: MPN, mpn: MPN, decay: float) -> None:
     """Move the running average of the weights towards the weights."""
     for kept, new in zip(average.state_dict().values(), mpn.state_dict().values(), strict=True):
         kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+
+
+def restore(
+    path: Path, state: dict[str, Any], recipe: Recipe, mpn: MPN, average: MPN, imitation: Imitation | None, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put all into the ``state`` that was saved to ``path``. Raises ValueError, with what differs, where that is another recipe's."""
+    try:
+        mpn.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        if imitation is not None:
+            imitation.load_state_dict(state["imitation"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError):
+        ours = recipe.model_dump(mode="json")
+        differ = [name for name, value in ours.items() if state["recipe"].get(name) != value] or ["number of people"]
+        raise ValueError(f"{path}: cannot be gone on with: its recipe has another {', '.join(differ)}; leave out --resume") from None
 
 
 def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
@@ -206,13 +235,12 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         classifiers_from_centres(mpn, head_features(mpn, material.pictures), torch.from_numpy(material.labels))
         print(f"started from {recipe.start}: held-out {validate(mpn, material.held, material.held_pictures)}", flush=True)
     mpn = mpn.to(device)
+    imitation = None if recipe.teacher is None else Imitation(recipe.teacher, recipe.parts * recipe.part_dim).to(device)
     average = copy.deepcopy(mpn).eval()
-    optimizer = make_optimizer(mpn, recipe)
+    optimizer = make_optimizer(mpn, imitation, recipe)
     first = 0
     if state is not None:
-        mpn.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        restore(last, state, recipe, mpn, average, imitation, optimizer)
         first = state["epoch"]
     steps = len(material.labels) // (recipe.batch_ids * recipe.batch_images)
     grid = map_size(mpn, recipe)
@@ -225,7 +253,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         for rows in pk_batches(material.labels, recipe.batch_ids, recipe.batch_images, rng, near):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, epoch + (count + 1) / steps) * group["share"]
-            terms = loss_terms(mpn, recipe, material, rows, rng, grid)
+            terms = loss_terms(mpn, imitation, recipe, material, rows, rng, grid)
             optimizer.zero_grad(set_to_none=True)
             terms.sum().backward()
             optimizer.step()
@@ -248,6 +276,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         write_log(out / "log.csv", row)
         plot_log(out / "log.csv", out / "log.png")
         saved = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+        saved |= {"imitation": {} if imitation is None else imitation.state_dict()}
         saved |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2])}
         torch.save(saved, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from command import passerby
 import reid.export
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
+from detectors.session import ModelError
 from pipeline.cli import main
 from reid import Embedder, data, layouts
 from reid.evaluate import embed_split, retrieval
 from reid.export import LEAST_COSINE, export
+from reid.imitation import Imitation
 from reid.openset import open_set
 from reid.priors import Bodies, write_bodies
 from reid.rank_sheet import rank_sheet
@@ -59,7 +62,7 @@ def trained(market, tmp_path_factory) -> Path:
     return train(RECIPE, market, tmp_path_factory.mktemp("run"))
 
 
-def test_a_training_that_was_resumed_ends_where_the_straight_one_does(market, trained, tmp_path):
+def stopped_in_its_second_epoch(recipe: Recipe, data: Path, folder: Path) -> None:
     class Stop(Exception):
         pass
 
@@ -76,13 +79,56 @@ def test_a_training_that_was_resumed_ends_where_the_straight_one_does(market, tr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "validate", stopped)
         with pytest.raises(Stop):
-            train(RECIPE, market, tmp_path)
-    resumed = train(RECIPE, market, tmp_path, resume=True)
-    one, two = (torch.load(path, map_location="cpu", weights_only=True) for path in (trained, resumed))
-    assert one["epoch"] == two["epoch"] == 2
-    for name, value in one["average"].items():
-        torch.testing.assert_close(two["average"][name], value, rtol=0, atol=0)
+            train(recipe, data, folder)
+
+
+def assert_equal_states(one: Path, two: Path) -> None:
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in (one, two)]
+    assert states[0]["epoch"] == states[1]["epoch"]
+    for kind in ("average", "imitation"):
+        for name, value in states[0][kind].items():
+            torch.testing.assert_close(states[1][kind][name], value, rtol=0, atol=0)
+
+
+def test_a_training_that_was_resumed_ends_where_the_straight_one_does(market, trained, tmp_path):
+    stopped_in_its_second_epoch(RECIPE, market, tmp_path)
+    assert_equal_states(trained, train(RECIPE, market, tmp_path, resume=True))
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_a_teacher_is_imitated_through_a_linear_map_and_pictures_of_its_size(market, trained, tmp_path):
+    export([trained], market, tmp_path / "teacher.onnx", dimensions=6)
+    images, rows = torch.randn(8, 3, 96, 40), torch.randn(8, 16, requires_grad=True)
+    torch.manual_seed(0)
+    imitation = Imitation(tmp_path / "teacher.onnx", 16)
+    optimizer = torch.optim.Adam(imitation.parameters(), 0.05)
+    distances = []
+    for _ in range(100):  # eight rows of 16 numbers can be turned into any eight
+        optimizer.zero_grad()
+        distances.append(imitation(rows, images))
+        distances[-1].backward()
+        optimizer.step()
+    assert 0.3 < distances[0] < 1.7
+    assert distances[-1] < 0.01
+    assert rows.grad.abs().sum() > 0
+    with pytest.raises(ModelError, match="no such model file"):
+        Imitation(tmp_path / "none.onnx", 16)
+
+
+def test_a_training_with_a_teacher_resumes_to_the_same(market, trained, tmp_path):
+    export([trained], market, tmp_path / "teacher.onnx", dimensions=6)
+    recipe = RECIPE.model_copy(update={"teacher": tmp_path / "teacher.onnx", "seed": 1})
+    straight = train(recipe, market, tmp_path / "straight")
+    with (straight.parent / "log.csv").open() as file:
+        assert all(0 < float(row["imitation"]) < 2 * recipe.imitation for row in csv.DictReader(file))
+    stopped_in_its_second_epoch(recipe, market, tmp_path / "parted")
+    assert_equal_states(straight, train(recipe, market, tmp_path / "parted", resume=True))
+
+
+def test_a_training_is_not_gone_on_with_by_another_recipe(market, trained):
+    wider = RECIPE.model_copy(update={"part_width": 24, "epochs": 5})
+    with pytest.raises(ValueError, match=r"last.pt: cannot be gone on with: its recipe has another part_width, epochs"):
+        train(wider, market, trained.parent, resume=True)
 
 
 def test_frozen_stages_stay_as_they_are(trained):

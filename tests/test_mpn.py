@@ -257,7 +257,7 @@ def test_packed_weights_unpack_to_what_they_were_within_a_step():
 def test_norms_and_biases_do_not_decay():
     recipe = Recipe(backbone="mobilenetv2_100", weight_decay=0.3, backbone_rate=0.5)
     mpn = build(recipe, 3, pretrained=False)
-    optimizer = make_optimizer(mpn, recipe)
+    optimizer = make_optimizer(mpn, None, recipe)
     decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
     every = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(every) == sorted(id(p) for p in mpn.parameters())
