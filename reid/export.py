@@ -23,7 +23,7 @@ from reid.model import Inference, Joined
 from reid.openset import pool
 from reid.packing import pack, unpack
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, to_tensor
+from reid.train import MEAN, STD, build, in_batches, to_tensor
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
@@ -114,7 +114,8 @@ def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | 
         rest = every.take(~held_out(every, first.held_out_ids, first.held_out_seed))
         spread = np.linspace(0, len(rest.ids) - 1, min(len(rest.ids), WHITENING_CROPS)).astype(int)
         _, pictures = load_pictures(rest.take(spread), first.height, first.width)
-        joined.turn_by(torch.from_numpy(half_whitening(rows_of(joined, pictures), dimensions)))
+        rows = in_batches(joined, pictures, torch.device("cpu")).numpy()
+        joined.turn_by(torch.from_numpy(half_whitening(rows, dimensions)))
     example = torch.zeros(2, 3, first.height, first.width)
     torch.onnx.export(
         joined, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
@@ -122,13 +123,6 @@ def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | 
     )  # fmt: skip
     told = [recipe.model_dump(mode="json") | {"epochs_done": done} for recipe, done in zip(recipes, epochs, strict=True)]
     return told[0] | ({"joined": told[1:]} if told[1:] else {}), joined
-
-
-@torch.no_grad()
-def rows_of(network: Joined, pictures: np.ndarray, batch: int = 128) -> np.ndarray:
-    """(n, h, w, 3) uint8 RGB -> (n, d) float32 unit rows."""
-    starts = range(0, len(pictures), batch)
-    return np.concatenate([network(to_tensor(pictures[start : start + batch])).numpy() for start in starts])
 
 
 def export(

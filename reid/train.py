@@ -6,6 +6,7 @@ import copy
 import csv
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,23 +52,12 @@ def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
 
 
 @torch.no_grad()
-def features(mpn: MPN, pictures: np.ndarray, batch: int = 128, flip: bool = True) -> np.ndarray:
-    """(n, h, w, 3) uint8 RGB -> (n, d) unit float32; with ``flip`` the mean of the picture's and its mirror image's."""
-    mpn.eval()
-    rows = []
-    for start in range(0, len(pictures), batch):
-        x = to_tensor(pictures[start : start + batch]).to(device_of(mpn))
-        y = mpn.embed(x)
-        rows.append(torch.nn.functional.normalize(y + mpn.embed(x.flip(3))) if flip else y)
-    return torch.cat(rows).cpu().numpy()
-
-
-@torch.no_grad()
-def head_features(mpn: MPN, pictures: np.ndarray, batch: int = 128) -> torch.Tensor:
-    """(n, h, w, 3) uint8 RGB -> (n, parts, dim), what the classifiers see."""
-    mpn.eval()
+def in_batches(
+    network: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray, device: torch.device, batch: int = 128
+) -> torch.Tensor:
+    """What ``network`` gives for (n, h, w, 3) uint8 RGB, shown to it as (batch, 3, h, w) normalised on ``device``; rows (n, ...) on the CPU."""
     starts = range(0, len(pictures), batch)
-    return torch.cat([mpn.necked(to_tensor(pictures[start : start + batch]).to(device_of(mpn))) for start in starts]).cpu()
+    return torch.cat([network(to_tensor(pictures[start : start + batch]).to(device)) for start in starts]).cpu()
 
 
 def device_of(mpn: MPN) -> torch.device:
@@ -98,7 +88,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
     """Retrieval on held-out identities: one picture per identity and camera asks, all are the gallery."""
-    rows = features(mpn, pictures, flip=False)
+    rows = in_batches(mpn.eval().embed, pictures, device_of(mpn)).numpy()
     _, query = np.unique(held.ids * 100 + held.cameras, return_index=True)
     return retrieval(rows[query], held.ids[query], held.cameras[query], rows, held.ids, held.cameras)
 
@@ -232,7 +222,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     if recipe.start is not None and state is None:
         sample = np.random.default_rng(recipe.seed).permutation(len(material.pictures))[:512]
         start_from(mpn, recipe.start, to_tensor(material.pictures[sample]))
-        classifiers_from_centres(mpn, head_features(mpn, material.pictures), torch.from_numpy(material.labels))
+        classifiers_from_centres(mpn, in_batches(mpn.eval().necked, material.pictures, device_of(mpn)), torch.from_numpy(material.labels))
         print(f"started from {recipe.start}: held-out {validate(mpn, material.held, material.held_pictures)}", flush=True)
     mpn = mpn.to(device)
     imitation = None if recipe.teacher is None else Imitation(recipe.teacher, recipe.parts * recipe.part_dim).to(device)
