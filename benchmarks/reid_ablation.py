@@ -4,7 +4,8 @@
 
 MobileNetV2 at 96 x 48. Selected and measured on training identities that are held out; the test split is not touched. With fewer
 ``--people`` a training is soon at its end, where they would be told apart better only at the cost of others. What was trained is not
-trained again, so it may be stopped and goes on. ``--priors`` adds body and mask (passerby reid priors first).
+trained again, so it may be stopped and goes on. ``--priors`` adds body and mask (passerby reid priors first), ``--teacher`` imitating a
+bundle, without AT.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "without BNNeck": {"neck": False},
     "triplet loss weighs 1": {"triplet": 1.0},
     "a quarter of the dimensions": {"part_dim": 64},
-    "batches of people alike": {"neighbours": 7},
+    "batches of people alike, without AT": {"neighbours": 7, "auxiliary": False},
     "K = 1, without AT": {"parts": 1, "part_width": 1280, "part_dim": 1024, "auxiliary": False, "triplet": 1.0},
 }
 PRIORS: dict[str, dict[str, object]] = {"prior: body": {"prior": "body"}, "prior: mask": {"prior": "mask"}}
@@ -50,12 +51,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", action="append", help="a variant by its name; may be repeated")
     parser.add_argument("--priors", action="store_true")
+    parser.add_argument("--teacher", type=Path)
     args = parser.parse_args()
     base = Recipe(
         backbone="mobilenetv2_100", neck=True, height=96, width=48, part_width=320, part_dim=256, triplet=8.0, warmup_epochs=2,
         epochs=args.epochs, people=args.people, threads=args.threads,
     )  # fmt: skip
     variants = VARIANTS | (PRIORS if args.priors else {})
+    if args.teacher:
+        variants = variants | {"imitating a teacher, without AT": {"teacher": args.teacher, "auxiliary": False}}
     seeds = args.seed or [0]
     found: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -28,7 +28,6 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the training: 
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads, instead of the recipe's.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or int8.")]
 
 R = TypeVar("R", bound="BaseModel")
 
@@ -60,10 +59,10 @@ def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
         raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from None
 
 
-def one_of_precisions(text: str) -> Literal["fp32", "fp16", "int8"]:
-    if text not in ("fp32", "fp16", "int8"):
-        raise UsageError(f"--precision {text}: one of fp32, fp16, int8")
-    return cast(Literal["fp32", "fp16", "int8"], text)
+def one_of_precisions(text: str, known: tuple[str, ...]) -> Any:
+    if text not in known:
+        raise UsageError(f"--precision {text}: one of {', '.join(known)}")
+    return text
 
 
 def write_picture(path: Path, picture: Any) -> None:
@@ -190,18 +189,17 @@ def export_reid(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="last.pt of trainings, or a bundle in fp32 (.onnx).")],
     data: Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write (.onnx).")],
-    precision: Precision = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, packed (weights in 8 and 16 bits, arithmetic in fp32), fp16 or int8.")] = "fp32",
     dimensions: Annotated[int | None, typer.Option(min=1, help="Of the embedding: so many principal components, half whitened.")] = None,
-    packed: Annotated[bool, typer.Option("--packed", help="Weights in 8 and 16 bits, arithmetic in fp32.")] = False,
 ) -> None:
     """Write a calibrated bundle, of several trainings one that puts their embeddings side by side.
 
     Nothing is written where its embeddings are not those of what it was made from.
     """
     with told_to_people():
-        from reid.export import export
+        from reid.export import Form, export
 
-        facts, cosine = export(sources, data, out, one_of_precisions(precision), dimensions, packed)
+        facts, cosine = export(sources, data, out, one_of_precisions(precision, get_args(Form)), dimensions)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to what it was made from {cosine:.7f}")
 
 
@@ -257,7 +255,7 @@ def export_detector(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The model to write (.onnx).")],
     held_out: Annotated[Path, typer.Option(help="Pictures not trained on, in YOLO format, to calibrate scores and measure on.")],
-    precision: Precision = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     ranges: Annotated[
         Path | None, typer.Option(help="Pictures trained on, in YOLO format, for INT8's ranges; else the held-out ones.")
     ] = None,
@@ -268,6 +266,8 @@ def export_detector(
     """Write a calibrated ONNX model; nothing is written where onnxruntime and torch differ, or INT8 finds fewer people."""
     with told_to_people():
         from detectors.export import export
+        from detectors.quantise import Precision
 
-        before, after = export(source, out, size, held_out, tuple(kinds or [""]), data, one_of_precisions(precision), ranges)
+        wanted = one_of_precisions(precision, get_args(Precision))
+        before, after = export(source, out, size, held_out, tuple(kinds or [""]), data, wanted, ranges)
     print(f"written: {out}, AP50 {after.ap50:.3f} on the held-out pictures ({before.ap50:.3f} in fp32)")

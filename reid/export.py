@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
 
-from detectors.quantise import Precision, static_int8, to_half
+from detectors.quantise import static_int8, to_half
 from detectors.session import Session, open_model
 from reid.bundle import KEY, BundleFacts, open_bundle
 from reid.calibration import calibrate
@@ -82,9 +82,10 @@ def first_convolutions(model: onnx.ModelProto, number: int) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type == "Conv"][:number]
 
 
-LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
-LEAST_PACKED = 0.999
-ALIKE = ("height", "width", "held_out_ids", "held_out_seed")  # what networks that are joined share
+Form = Literal["fp32", "packed", "fp16", "int8"]  # packed: weights in 8 and 16 bits, arithmetic in fp32 (reid.packing)
+LEAST_COSINE: dict[Form, float] = {"fp32": 0.9999, "packed": 0.999, "fp16": 0.999, "int8": 0.99}
+REWRITTEN: dict[Form, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"packed": pack, "fp16": to_half}
+ALIKE = ("height", "width", "held_out_seed")  # what networks that are joined share; of one seed, fewer people held out are some of more
 
 
 def one_network(checkpoint: Path) -> tuple[Recipe, int, Inference]:
@@ -97,7 +98,8 @@ def one_network(checkpoint: Path) -> tuple[Recipe, int, Inference]:
 
 
 def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | None) -> tuple[dict[str, Any], Joined]:
-    """Write the running averages of checkpoints as one fp32 ONNX, fused; returns the first's recipe, in which ``joined`` are the others'.
+    """Write the running averages of checkpoints as one fp32 ONNX, fused; returns the first's recipe, in which ``joined`` are the others'
+    and ``held_out_ids`` the people whom all held out.
 
     With ``dimensions`` its embeddings are so many principal components over the training split less the people held out.
     """
@@ -108,10 +110,12 @@ def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | 
             ours, theirs = getattr(recipe, field), getattr(first, field)
             if ours != theirs:
                 raise ValueError(f"{path}: cannot be joined with {checkpoints[0]}: {field} is {ours}, and {theirs} there")
+    told = [recipe.model_dump(mode="json") | {"epochs_done": done} for recipe, done in zip(recipes, epochs, strict=True)]
+    held_ids = min(recipe.held_out_ids for recipe in recipes)
     joined = Joined(networks).to(memory_format=torch.contiguous_format)
     if dimensions is not None:
         every = read_split(data, "train")
-        rest = every.take(~held_out(every, first.held_out_ids, first.held_out_seed))
+        rest = every.take(~held_out(every, held_ids, first.held_out_seed))
         spread = np.linspace(0, len(rest.ids) - 1, min(len(rest.ids), WHITENING_CROPS)).astype(int)
         _, pictures = load_pictures(rest.take(spread), first.height, first.width)
         rows = in_batches(joined, pictures, torch.device("cpu")).numpy()
@@ -121,31 +125,27 @@ def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | 
         joined, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
         dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
     )  # fmt: skip
-    told = [recipe.model_dump(mode="json") | {"epochs_done": done} for recipe, done in zip(recipes, epochs, strict=True)]
-    return told[0] | ({"joined": told[1:]} if told[1:] else {}), joined
+    return told[0] | {"held_out_ids": held_ids} | ({"joined": told[1:]} if told[1:] else {}), joined
 
 
 def export(
-    sources: Sequence[Path], data: Path, out: Path, precision: Precision = "fp32", dimensions: int | None = None, packed: bool = False
+    sources: Sequence[Path], data: Path, out: Path, precision: Form = "fp32", dimensions: int | None = None
 ) -> tuple[BundleFacts, float]:
     """Write ``out`` (.onnx) from checkpoints of training, or from one fp32 bundle in another form; returns its facts, and the least cosine
     to torch or to that bundle.
 
     Of several checkpoints the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that.
-    ``packed``: weights in 8 and 16 bits, arithmetic in fp32 (reid.packing). Distances are calibrated on the people whom the recipe held
-    out. Raises ValueError for sources that are neither or do not fit together, and where onnxruntime gives other embeddings: then nothing
-    is written.
+    Distances are calibrated on the people whom the recipe held out. Raises ValueError for sources that are neither or do not fit
+    together, and where onnxruntime gives other embeddings: then nothing is written.
     """
-    if packed and precision != "fp32":
-        raise ValueError(f"--packed keeps fp32 arithmetic; leave it out, or leave out --precision {precision}")
     with tempfile.TemporaryDirectory() as scratch:
         whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
         bundles = [source for source in sources if source.suffix == ".onnx"]
         if bundles:
             if len(sources) > 1:
                 raise ValueError(f"{bundles[0]}: bundles cannot be joined; give the checkpoints (last.pt) that they were made from")
-            if precision == "fp32" and not packed:
-                raise ValueError(f"{bundles[0]}: is a bundle already; --packed, or --precision fp16 or int8, makes another of it")
+            if precision == "fp32":
+                raise ValueError(f"{bundles[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
             if dimensions is not None:
                 raise ValueError(f"{bundles[0]}: a bundle's dimensions stay as they are; --dimensions is for a checkpoint (last.pt)")
             session, before = open_bundle(bundles[0], "cpu")
@@ -161,17 +161,15 @@ def export(
         recipe = Recipe.model_validate({name: value for name, value in told.items() if name in Recipe.model_fields})
         layout, every = recognise(unpacked(data)), read_split(data, "train")
         held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
-        draft.write_bytes(whole.read_bytes())
+        verify(whole, expected, pictures, LEAST_COSINE["fp32"])
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), RANGE_CROPS)).astype(int)
-            int8(whole, draft, pictures[spread], LEAST_COSINE[precision])
-        least = LEAST_COSINE[precision]
-        if packed:
-            verify(draft, expected, pictures, least)
-            least = LEAST_PACKED
-        model = onnx.load(draft)
-        model = to_half(model) if precision == "fp16" else pack(model) if packed else model
-        onnx.save(model, draft)
+            int8(whole, draft, pictures[spread], LEAST_COSINE["int8"])
+            model = onnx.load(draft)
+        else:
+            model = onnx.load(whole)
+            model = REWRITTEN[precision](model) if precision in REWRITTEN else model
+            onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)
         facts = BundleFacts(
             name=out.stem,
@@ -185,11 +183,11 @@ def export(
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
             commit=(commit() or "unknown")[:7],
-            recipe=told | {"exported_as": "packed" if packed else precision},
+            recipe=told | {"exported_as": precision},
         )
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
         onnx.save(model, draft)
         open_bundle(draft, "cpu")
-        worst = verify(draft, expected, pictures, least)
+        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
         out.write_bytes(draft.read_bytes())
     return facts, worst

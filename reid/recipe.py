@@ -66,5 +66,6 @@ class Recipe(BaseModel):
     frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    compiled: bool = Field(default=False, description="the backbone's training step compiled by torch.compile; needs a C++ compiler")
     threads: int = Field(default=2, ge=1)
     seed: int = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -207,7 +209,12 @@ def restore(
 
 
 def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
-    """Train on the data set in ``data``; writes ``last.pt``, ``log.csv`` and ``log.png`` each epoch; returns the path of ``last.pt``."""
+    """Train on the data set in ``data``; writes ``last.pt``, ``log.csv`` and ``log.png`` each epoch; returns the path of ``last.pt``.
+
+    Raises ValueError for a recipe that this machine or this data set cannot follow, FileNotFoundError and ValueError as the readers do.
+    """
+    if recipe.compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ValueError("compiled: needs a C++ compiler: install g++, or leave compiled out of the recipe")
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -234,6 +241,8 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         first = state["epoch"]
     steps = len(material.labels) // (recipe.batch_ids * recipe.batch_images)
     grid = map_size(mpn, recipe)
+    if recipe.compiled:
+        mpn.backbone.compile()
     for epoch in range(first, recipe.epochs):
         rng = np.random.default_rng([recipe.seed, epoch])  # an epoch is the same whether resumed or not
         torch.manual_seed(int(rng.integers(2**31)))

@@ -12,7 +12,6 @@ import pytest
 import torch
 from command import passerby
 
-import reid.export
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
 from detectors.session import ModelError
@@ -131,6 +130,23 @@ def test_a_training_is_not_gone_on_with_by_another_recipe(market, trained):
         train(wider, market, trained.parent, resume=True)
 
 
+@pytest.mark.slow  # the compiler takes most of a minute
+def test_a_compiled_training_has_the_same_losses(market, tmp_path):
+    rows = []
+    for compiled in (False, True):
+        recipe = RECIPE.model_copy(update={"epochs": 1, "precision": "fp32", "drop_path": 0, "compiled": compiled})
+        with (train(recipe, market, tmp_path / str(compiled)).parent / "log.csv").open() as file:
+            rows += list(csv.DictReader(file))
+    for loss in ("main", "aux", "align", "triplet"):
+        assert float(rows[1][loss]) == pytest.approx(float(rows[0][loss]), rel=0.1)  # a rounding grows from step to step
+
+
+def test_a_compiled_training_needs_a_compiler(market, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"compiled: needs a C\+\+ compiler: install g\+\+, or leave compiled out of the recipe"):
+        train(RECIPE.model_copy(update={"compiled": True}), market, tmp_path)
+
+
 def test_frozen_stages_stay_as_they_are(trained):
     state = torch.load(trained, map_location="cpu", weights_only=True)
     start = Recipe(**state["recipe"])
@@ -196,27 +212,28 @@ def test_export_with_fewer_dimensions(market, trained, tmp_path, monkeypatch):
 
 def test_networks_side_by_side(market, trained, tmp_path, monkeypatch):
     """Their cosine is the mean of the networks' cosines; packed, the file has less than half the size."""
-    monkeypatch.setattr(reid.export, "LEAST_PACKED", 0.99)  # a network that was hardly trained spreads little
-    other = train(RECIPE.model_copy(update={"seed": 1, "part_dim": 4}), market, tmp_path / "other")
+    monkeypatch.setitem(LEAST_COSINE, "packed", 0.99)  # a network that was hardly trained spreads little
+    other = train(RECIPE.model_copy(update={"seed": 1, "part_dim": 4, "held_out_ids": 3}), market, tmp_path / "other")
     alone = [export([last], market, tmp_path / f"{n}.onnx")[0] for n, last in enumerate((trained, other))]
     both, _ = export([trained, other], market, tmp_path / "both.onnx")
     assert both.dimension == sum(facts.dimension for facts in alone)
     assert [network["part_dim"] for network in (both.recipe, *both.recipe["joined"])] == [8, 4]
+    assert both.recipe["held_out_ids"] == 3  # whom neither was trained on
     crops = [cv2.imread(str(path)) for path in layouts.read_split(market, "query").paths[:5]]
     first, second, joined = (Embedder(str(tmp_path / f"{name}.onnx")).embed(crops) for name in ("0", "1", "both"))
     np.testing.assert_allclose(joined @ joined.T, (first @ first.T + second @ second.T) / 2, atol=1e-5)
 
-    few, cosine = export([trained, other], market, tmp_path / "few.onnx", dimensions=5, packed=True)
+    few, cosine = export([trained, other], market, tmp_path / "few.onnx", "packed", dimensions=5)
     assert few.dimension == 5
     assert 0.99 < cosine < 1
-    again, _ = export([tmp_path / "both.onnx"], market, tmp_path / "packed.onnx", packed=True)
+    again, _ = export([tmp_path / "both.onnx"], market, tmp_path / "packed.onnx", "packed")
     assert again.recipe == both.recipe | {"exported_as": "packed"}
     assert (tmp_path / "packed.onnx").stat().st_size < 0.5 * (tmp_path / "both.onnx").stat().st_size
     half, _ = export([tmp_path / "packed.onnx"], market, tmp_path / "half.onnx", "fp16")
     assert half.dimension == both.dimension
 
 
-def test_what_cannot_be_joined_or_packed_is_told(market, trained, tmp_path):
+def test_what_cannot_be_joined_is_told(market, trained, tmp_path):
     state = torch.load(trained, weights_only=True)
     torch.save(state | {"recipe": state["recipe"] | {"held_out_seed": 3}}, tmp_path / "others.pt")
     with pytest.raises(ValueError, match=r"others.pt: cannot be joined with .*last.pt: held_out_seed is 3, and 0 there"):
@@ -224,8 +241,6 @@ def test_what_cannot_be_joined_or_packed_is_told(market, trained, tmp_path):
     export([trained], market, tmp_path / "whole.onnx")
     with pytest.raises(ValueError, match="bundles cannot be joined"):
         export([trained, tmp_path / "whole.onnx"], market, tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match="--packed keeps fp32 arithmetic; leave it out, or leave out --precision int8"):
-        export([trained], market, tmp_path / "none.onnx", "int8", packed=True)
     assert not (tmp_path / "none.onnx").exists()
 
 
