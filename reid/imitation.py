@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from reid.bundle import open_bundle
+from reid.pixels import to_tensor
+
+
+def taught(teacher: Path, pictures: np.ndarray, batch: int = 64) -> torch.Tensor:
+    """(n, d) unit rows where the ``teacher``'s bundle points for (n, h, w, 3) uint8 RGB pictures: the mean of each and its mirror image.
+
+    Raises ModelError for a file that is no bundle.
+    """
+    session, facts = open_bundle(teacher)
+    rows = []
+    for start in range(0, len(pictures), batch):
+        shown = np.stack(
+            [cv2.resize(one, (facts.width, facts.height), interpolation=cv2.INTER_AREA) for one in pictures[start : start + batch]]
+        )
+        rows.append(sum(session.run(to_tensor(seen).contiguous().numpy())[0] for seen in (shown, shown[:, :, ::-1])))
+    return F.normalize(torch.from_numpy(np.concatenate(rows)))
 
 
 class Imitation(nn.Module):
-    """Loss by which an embedding, turned by a learned linear map, is to point where the ``teacher``'s bundle points.
+    """Loss by which an embedding, turned by a learned linear map, is to point where a teacher's points for the whole picture.
 
-    Features of a teacher as targets: Romero et al. (FitNets, 2015); of the very pictures, augmented, that the network sees: Beyer et al.
-    (2022). ``dimensions`` are the network's. Raises ModelError for a file that is no bundle.
+    Features of a teacher as targets: Romero et al. (FitNets, 2015). The teacher sees each picture once, before the training, whole; the
+    network sees it moved and partly erased. ``targets`` (n, d) as of ``taught``; ``dimensions`` are the network's.
     """
 
-    def __init__(self, teacher: Path, dimensions: int) -> None:
+    def __init__(self, targets: torch.Tensor, dimensions: int) -> None:
         super().__init__()
-        self.session, self.facts = open_bundle(teacher)
-        self.turn = nn.Linear(dimensions, self.facts.dimension, bias=False)
+        self.register_buffer("targets", targets, persistent=False)
+        self.turn = nn.Linear(dimensions, targets.shape[1], bias=False)
 
-    def forward(self, rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """``rows`` (n, dimensions) of ``images`` (n, 3, h, w), normalised RGB -> mean cosine distance to the teacher's embeddings."""
-        shown = F.interpolate(images, (self.facts.height, self.facts.width), mode="bilinear", antialias=True)
-        wanted = torch.from_numpy(self.session.run(shown.contiguous().cpu().numpy())[0]).to(rows.device)
-        return (1 - F.cosine_similarity(self.turn(F.normalize(rows)), wanted)).mean()
+    def forward(self, rows: torch.Tensor, pictures: np.ndarray) -> torch.Tensor:
+        """``rows`` (n, dimensions) of the ``pictures`` (n,), by their place among the targets -> mean cosine distance."""
+        return (1 - F.cosine_similarity(self.turn(F.normalize(rows)), self.targets[pictures])).mean()

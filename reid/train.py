@@ -21,22 +21,16 @@ from reid.backbones import Backbone, last_convolution
 from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
 from reid.data import Split, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
-from reid.imitation import Imitation
+from reid.imitation import Imitation, taught
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import MPN
+from reid.pixels import to_tensor
 from reid.priors import Bodies, body_parts, moved, read_bodies, stripes
 from reid.recipe import Recipe
 from reid.training_plot import plot_log
 from reid.warm import classifiers_from_centres, start_from
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
-STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 LOSSES = ("main", "aux", "align", "triplet", "imitation")
-
-
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """(n, h, w, 3) RGB in 0..255 -> normalised (n, 3, h, w) float32, channels last in memory."""
-    return torch.from_numpy((pictures.astype(np.float32) - MEAN) / STD).permute(0, 3, 1, 2)
 
 
 def build(recipe: Recipe, ids: int, pretrained: bool | None = None) -> MPN:
@@ -174,7 +168,7 @@ def loss_terms(
         align = losses.class_alignment(result.main, result.aux, who, there) * recipe.alignment
     triplet = losses.batch_hard_triplet(result.main.flatten(1), who, recipe.margin) * recipe.triplet
     if imitation is not None:
-        likeness = imitation(result.necked.flatten(1), images) * recipe.imitation
+        likeness = imitation(result.necked.flatten(1), rows) * recipe.imitation
     return torch.stack([main, aux, align, triplet, likeness])
 
 
@@ -232,7 +226,9 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         classifiers_from_centres(mpn, in_batches(mpn.eval().necked, material.pictures, device_of(mpn)), torch.from_numpy(material.labels))
         print(f"started from {recipe.start}: held-out {validate(mpn, material.held, material.held_pictures)}", flush=True)
     mpn = mpn.to(device)
-    imitation = None if recipe.teacher is None else Imitation(recipe.teacher, recipe.parts * recipe.part_dim).to(device)
+    imitation = None
+    if recipe.teacher is not None:
+        imitation = Imitation(taught(recipe.teacher, material.pictures), recipe.parts * recipe.part_dim).to(device)
     average = copy.deepcopy(mpn).eval()
     optimizer = make_optimizer(mpn, imitation, recipe)
     first = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 import onnx  # noqa: E402
+import timm  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 from onnxruntime import InferenceSession  # noqa: E402
 from torch import nn  # noqa: E402
@@ -18,6 +21,7 @@ from reid.model import MPN, Inference  # noqa: E402
 from reid.packing import pack, unpack  # noqa: E402
 from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
 from reid.recipe import Recipe  # noqa: E402
+from reid.strided import DepthwiseConv2d, quicken  # noqa: E402
 from reid.train import build, make_optimizer  # noqa: E402
 
 
@@ -274,6 +278,27 @@ def test_parts_begin_with_the_features_that_imagenet_taught(name):
         theirs = network.bn2(network.conv_head(network.blocks(network.bn1(network.conv_stem(images)))))
     torch.testing.assert_close(maps, theirs, atol=2e-3, rtol=0)  # its norms guard against division by nothing with another number
     assert maps.std() > 0.1
+
+
+@pytest.mark.parametrize(("name", "size"), [("mobilenetv2_100", (12, 9)), ("tf_efficientnet_lite0", (12, 9)), ("tf_efficientnet_lite0", (11, 8))])
+def test_the_quick_gradient_of_strided_depthwise_convolutions_is_the_gradient(name, size):
+    block = timm.create_model(name).blocks[1][0]
+    plain, quick = block.conv_dw, copy.deepcopy(block)
+    quicken(quick)
+    assert type(quick.conv_dw) is DepthwiseConv2d
+    assert set(quick.state_dict()) == set(block.state_dict())
+    x = torch.randn(2, plain.in_channels, *size)
+    found = []
+    for conv in (plain, quick.conv_dw):
+        given = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = conv(given)
+        y.float().square().sum().backward()
+        with torch.no_grad():
+            found.append((y, given.grad, conv.weight.grad, conv(x)))
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=0.02, atol=0.02)
+    assert type(found[1][0].grad_fn).__name__ == "StridedDepthwiseBackward"
 
 
 def test_half_whitening_divides_components_by_the_root_of_their_spread():
