@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from detectors.session import Device, ModelError, Session, open_model
 
 KEY = "passerby.reid"
+SEAL = "passerby.sha256"
+UNSEALED = "?" * 64  # stands in a file where its own SHA-256 goes
 
 
 class Calibration(BaseModel):
@@ -54,12 +57,26 @@ class BundleFacts(BaseModel):
         return self.pooled or self.calibration
 
 
+def sealed(content: bytes) -> bytes:
+    """An ONNX file whose metadata say ``UNSEALED`` for ``SEAL``, with the SHA-256 that it then has in that place."""
+    before, _, after = content.rpartition(UNSEALED.encode())
+    return before + hashlib.sha256(content).hexdigest().encode() + after
+
+
+def as_written(path: Path, seal: str) -> bool:
+    """Whether a file is what ``sealed`` once made of it."""
+    return hashlib.sha256(path.read_bytes().replace(seal.encode(), UNSEALED.encode(), 1)).hexdigest() == seal
+
+
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
     """Open a bundle and check it against its own metadata.
 
-    Raises ModelError for a file that is no model, that has no bundle metadata, or whose input or output differ from them.
+    Raises ModelError for a file that is no model, that is not as it was written, that has no bundle metadata, or whose input or output
+    differ from them.
     """
     session = open_model(path, device, threads)
+    if SEAL in session.metadata and not as_written(path, session.metadata[SEAL]):
+        raise ModelError(f"{path}: its SHA-256 is not the one it was written with: damaged or changed since; get or export it again")
     if KEY not in session.metadata:
         raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with reid/export.py")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +12,22 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
+from torch.nn import functional as F
 
 from detectors.quantise import static_int8, to_half
 from detectors.session import Session, open_model
-from reid.bundle import KEY, BundleFacts, open_bundle
+from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, open_bundle, sealed
 from reid.calibration import calibrate
 from reid.checkout import commit
-from reid.data import held_out, load_pictures
+from reid.data import Split, held_out, load_pictures
+from reid.joining import CROPS, EMBEDDINGS, OPSET, Network, joined
 from reid.layouts import read_split, recognise, unpacked
-from reid.model import Inference, Joined
+from reid.model import Inference
 from reid.openset import pool
 from reid.packing import pack, unpack
 from reid.pixels import MEAN, STD, to_tensor
 from reid.recipe import Recipe
-from reid.train import build, in_batches
+from reid.train import build
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
@@ -86,96 +89,129 @@ def first_convolutions(model: onnx.ModelProto, number: int) -> list[str]:
 Form = Literal["fp32", "packed", "fp16", "int8"]  # packed: weights in 8 and 16 bits, arithmetic in fp32 (reid.packing)
 LEAST_COSINE: dict[Form, float] = {"fp32": 0.9999, "packed": 0.999, "fp16": 0.999, "int8": 0.99}
 REWRITTEN: dict[Form, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"packed": pack, "fp16": to_half}
-ALIKE = ("height", "width", "held_out_seed")  # what networks that are joined share; of one seed, fewer people held out are some of more
 
 
-def one_network(checkpoint: Path) -> tuple[Recipe, int, Inference]:
-    """A checkpoint's recipe, the epochs done, and its running average for inference."""
-    state = read_checkpoint(checkpoint)
+@dataclass(frozen=True)
+class Source:
+    """What a bundle is made of: a network, the recipes of the trainings in it, and for a checkpoint what torch makes of crops."""
+
+    path: Path
+    recipes: tuple[dict[str, Any], ...]
+    network: Network
+    in_torch: Inference | None = None
+
+
+def from_checkpoint(path: Path, scratch: Path) -> Source:
+    """The running average of a training, fused. Raises ValueError for a file that is no checkpoint."""
+    state = read_checkpoint(path)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
     mpn.load_state_dict(state["average"])
-    return recipe, state["epoch"], Inference(mpn)
-
-
-def fused(checkpoints: Sequence[Path], out: Path, data: Path, dimensions: int | None) -> tuple[dict[str, Any], Joined]:
-    """Write the running averages of checkpoints as one fp32 ONNX, fused; returns the first's recipe, in which ``joined`` are the others'
-    and ``held_out_ids`` the people whom all held out.
-
-    With ``dimensions`` its embeddings are so many principal components over the training split less the people held out.
-    """
-    recipes, epochs, networks = zip(*map(one_network, checkpoints), strict=True)
-    first: Recipe = recipes[0]
-    for path, recipe in zip(checkpoints, recipes, strict=True):
-        for field in ALIKE:
-            ours, theirs = getattr(recipe, field), getattr(first, field)
-            if ours != theirs:
-                raise ValueError(f"{path}: cannot be joined with {checkpoints[0]}: {field} is {ours}, and {theirs} there")
-    told = [recipe.model_dump(mode="json") | {"epochs_done": done} for recipe, done in zip(recipes, epochs, strict=True)]
-    held_ids = min(recipe.held_out_ids for recipe in recipes)
-    joined = Joined(networks).to(memory_format=torch.contiguous_format)
-    if dimensions is not None:
-        every = read_split(data, "train")
-        rest = every.take(~held_out(every, held_ids, first.held_out_seed))
-        spread = np.linspace(0, len(rest.ids) - 1, min(len(rest.ids), WHITENING_CROPS)).astype(int)
-        _, pictures = load_pictures(rest.take(spread), first.height, first.width)
-        rows = in_batches(joined, pictures, torch.device("cpu")).numpy()
-        joined.turn_by(torch.from_numpy(half_whitening(rows, dimensions)))
-    example = torch.zeros(2, 3, first.height, first.width)
+    inference = Inference(mpn).to(memory_format=torch.contiguous_format)
     torch.onnx.export(
-        joined, (example,), str(out), dynamo=False, opset_version=17, input_names=["crops"], output_names=["embeddings"],
-        dynamic_axes={"crops": {0: "batch"}, "embeddings": {0: "batch"}},
+        inference, (torch.zeros(2, 3, recipe.height, recipe.width),), str(scratch / "network.onnx"), dynamo=False, opset_version=OPSET,
+        input_names=[CROPS], output_names=[EMBEDDINGS], dynamic_axes={CROPS: {0: "batch"}, EMBEDDINGS: {0: "batch"}},
     )  # fmt: skip
-    return told[0] | {"held_out_ids": held_ids} | ({"joined": told[1:]} if told[1:] else {}), joined
+    network = Network(onnx.load(scratch / "network.onnx"), recipe.height, recipe.width, recipe.parts * recipe.part_dim)
+    return Source(path, (recipe.model_dump(mode="json") | {"epochs_done": state["epoch"]},), network, inference)
+
+
+def from_bundle(path: Path) -> Source:
+    """A bundle in fp32 or packed. Raises ModelError for a file that is no bundle, ValueError for one that is rounded more."""
+    _, facts = open_bundle(path, "cpu")
+    first = dict(facts.recipe)
+    if (form := first.pop("exported_as", "fp32")) not in ("fp32", "packed"):
+        raise ValueError(f"{path}: is in {form}; a bundle is made of one in fp32 or packed")
+    others: Any = first.pop("joined", [])
+    network = Network(unpack(onnx.load(path)), facts.height, facts.width, facts.dimension)
+    return Source(path, (first, *others), network)
+
+
+def whom_all_held_out(sources: Sequence[Source]) -> tuple[int, int]:
+    """How many people, and the seed that names them: of one seed, fewer are some of more. Raises ValueError where seeds differ."""
+    told = [(source.path, Recipe.model_validate(known(recipe))) for source in sources for recipe in source.recipes]
+    first, seed = told[0][0], told[0][1].held_out_seed
+    for path, recipe in told:
+        if recipe.held_out_seed != seed:
+            raise ValueError(f"{path}: cannot be joined with {first}: held_out_seed is {recipe.held_out_seed}, and {seed} there")
+    return min(recipe.held_out_ids for _, recipe in told), seed
+
+
+def known(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name in Recipe.model_fields}
+
+
+def by_hand(networks: Sequence[Network], projection: np.ndarray | None, scratch: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """What ``joined`` is to give, each network run by itself and its crops resized by torch."""
+    sessions = []
+    for number, network in enumerate(networks):
+        onnx.save(network.model, scratch / f"{number}.onnx")
+        sessions.append(open_model(scratch / f"{number}.onnx", "cpu"))
+
+    def rows(crops: np.ndarray) -> np.ndarray:
+        found = []
+        for network, session in zip(networks, sessions, strict=True):
+            own = F.interpolate(torch.from_numpy(crops), (network.height, network.width), mode="bilinear")
+            found.append(session.run(own.contiguous().numpy())[0])
+        side = np.concatenate(found, axis=1)
+        turned = side if projection is None else side @ projection
+        return turned / np.linalg.norm(turned, axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+    return rows
+
+
+def side_by_side(sources: Sequence[Source], people: Split, dimensions: int | None, scratch: Path) -> tuple[Network, np.ndarray | None]:
+    """The sources' networks as one, and the projection in it: ``dimensions`` principal components over ``people``, who were trained on."""
+    networks = [source.network for source in sources]
+    whole = joined(networks)
+    if dimensions is None:
+        return whole, None
+    spread = np.linspace(0, len(people.ids) - 1, min(len(people.ids), WHITENING_CROPS)).astype(int)
+    _, pictures = load_pictures(people.take(spread), whole.height, whole.width)
+    onnx.save(whole.model, scratch / "whole.onnx")
+    projection = half_whitening(embeddings(open_model(scratch / "whole.onnx", "cpu"), pictures), dimensions)
+    return joined(networks, projection), projection
 
 
 def export(
     sources: Sequence[Path], data: Path, out: Path, precision: Form = "fp32", dimensions: int | None = None
 ) -> tuple[BundleFacts, float]:
-    """Write ``out`` (.onnx) from checkpoints of training, or from one fp32 bundle in another form; returns its facts, and the least cosine
-    to torch or to that bundle.
+    """Write ``out`` (.onnx) from checkpoints of training and bundles; returns its facts, and the least cosine to torch or to those bundles.
 
-    Of several checkpoints the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that.
-    Distances are calibrated on the people whom the recipe held out. Raises ValueError for sources that are neither or do not fit
-    together, and where onnxruntime gives other embeddings: then nothing is written.
+    Of several the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that. Distances are
+    calibrated on the people whom all the recipes held out. Raises ValueError for sources that are neither or do not fit together, and where
+    onnxruntime gives other embeddings: then nothing is written.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
-        bundles = [source for source in sources if source.suffix == ".onnx"]
-        if bundles:
-            if len(sources) > 1:
-                raise ValueError(f"{bundles[0]}: bundles cannot be joined; give the checkpoints (last.pt) that they were made from")
-            if precision == "fp32":
-                raise ValueError(f"{bundles[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
-            if dimensions is not None:
-                raise ValueError(f"{bundles[0]}: a bundle's dimensions stay as they are; --dimensions is for a checkpoint (last.pt)")
-            session, before = open_bundle(bundles[0], "cpu")
-            told, expected = dict(before.recipe), lambda crops: session.run(crops)[0]
-            onnx.save(unpack(onnx.load(bundles[0])), whole)
-        else:
-            told, joined = fused(sources, whole, data, dimensions)
-
-            def expected(crops: np.ndarray) -> np.ndarray:
-                with torch.no_grad():
-                    return joined(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
-
-        recipe = Recipe.model_validate({name: value for name, value in told.items() if name in Recipe.model_fields})
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        whole_path, draft = scratch / "fp32.onnx", scratch / out.name
+        made_of = [from_bundle(path) if path.suffix == ".onnx" else from_checkpoint(path, scratch) for path in sources]
+        if len(made_of) == 1 and made_of[0].in_torch is None and precision == "fp32" and dimensions is None:
+            raise ValueError(f"{sources[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
+        held_ids, seed = whom_all_held_out(made_of)
         layout, every = recognise(unpacked(data)), read_split(data, "train")
-        held, pictures = load_pictures(every.take(held_out(every, recipe.held_out_ids, recipe.held_out_seed)), recipe.height, recipe.width)
-        verify(whole, expected, pictures, LEAST_COSINE["fp32"])
+        kept_back = held_out(every, held_ids, seed)
+        whole, projection = side_by_side(made_of, every.take(~kept_back), dimensions, scratch)
+        held, pictures = load_pictures(every.take(kept_back), whole.height, whole.width)
+        onnx.save(whole.model, whole_path)
+        worst = verify(whole_path, by_hand([source.network for source in made_of], projection, scratch), pictures, LEAST_COSINE["fp32"])
+        for number, source in enumerate(made_of):
+            if source.in_torch is not None:
+                _, few = load_pictures(held.take(np.arange(min(8, len(held.ids)))), source.network.height, source.network.width)
+                worst = min(worst, verify(scratch / f"{number}.onnx", source.in_torch.rows, few, LEAST_COSINE["fp32"]))
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), RANGE_CROPS)).astype(int)
-            int8(whole, draft, pictures[spread], LEAST_COSINE["int8"])
+            int8(whole_path, draft, pictures[spread], LEAST_COSINE["int8"])
             model = onnx.load(draft)
         else:
-            model = onnx.load(whole)
-            model = REWRITTEN[precision](model) if precision in REWRITTEN else model
+            model = REWRITTEN[precision](whole.model) if precision in REWRITTEN else whole.model
             onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)
+        first, *others = (recipe for source in made_of for recipe in source.recipes)
         facts = BundleFacts(
             name=out.stem,
-            height=recipe.height,
-            width=recipe.width,
+            height=whole.height,
+            width=whole.width,
             mean=tuple(MEAN.tolist()),
             std=tuple(STD.tolist()),
             dimension=rows.shape[1],
@@ -184,11 +220,12 @@ def export(
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
             commit=(commit() or "unknown")[:7],
-            recipe=told | {"exported_as": precision},
+            recipe=first | {"held_out_ids": held_ids} | ({"joined": others} if others else {}) | {"exported_as": precision},
         )
-        onnx.helper.set_model_props(model, {KEY: facts.model_dump_json()})
-        onnx.save(model, draft)
+        onnx.helper.set_model_props(model, {KEY: facts.model_dump_json(), SEAL: UNSEALED})
+        draft.write_bytes(sealed(model.SerializeToString()))
         open_bundle(draft, "cpu")
-        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
+        whole_session = open_model(whole_path, "cpu")
+        worst = min(worst, verify(draft, lambda crops: whole_session.run(crops)[0], pictures, LEAST_COSINE[precision]))
         out.write_bytes(draft.read_bytes())
     return facts, worst

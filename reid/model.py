@@ -6,9 +6,9 @@ TPAMI 2020, DOI 10.1109/TPAMI.2020.3024900.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -177,26 +177,10 @@ class Inference(nn.Module):
         pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
         return unit(self.neck(F.relu(self.project(pooled))).flatten(1))
 
-
-class Joined(nn.Module):
-    """Networks that give unit rows, their rows side by side and of unit length again: (n, 3, h, w) -> (n, d).
-
-    So the cosine between two pictures is the mean of the networks'.
-    """
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-        self.turn: nn.Module = nn.Identity()
-        self.eval()
-
-    def turn_by(self, projection: torch.Tensor) -> None:
-        """From now on give embeddings times ``projection`` (all networks' dimensions, d), of unit length again."""
-        self.turn = nn.Linear(*projection.shape, bias=False)
-        self.turn.weight = nn.Parameter(projection.T.contiguous())
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return unit(self.turn(torch.cat([network(images) for network in self.networks], dim=1)))
+    @torch.no_grad()
+    def rows(self, crops: np.ndarray) -> np.ndarray:
+        """The same of numpy arrays."""
+        return self(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:

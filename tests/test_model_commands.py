@@ -207,8 +207,10 @@ def test_export_with_fewer_dimensions(market, trained, tmp_path, monkeypatch):
     facts, _ = export([trained], market, tmp_path / "few.onnx", dimensions=6)
     small, _ = export([tmp_path / "few.onnx"], market, tmp_path / "int8.onnx", "int8")
     assert facts.dimension == small.dimension == Embedder(str(tmp_path / "few.onnx")).dimension == 6
-    with pytest.raises(ValueError, match="--dimensions is for a checkpoint"):
-        export([tmp_path / "few.onnx"], market, tmp_path / "none.onnx", "fp16", dimensions=4)
+    fewer, _ = export([tmp_path / "few.onnx"], market, tmp_path / "fewer.onnx", dimensions=4)
+    assert fewer.dimension == 4
+    with pytest.raises(ValueError, match=r"int8.onnx: is in int8; a bundle is made of one in fp32 or packed"):
+        export([tmp_path / "int8.onnx"], market, tmp_path / "none.onnx", "fp16")
     with pytest.raises(ValueError, match="17 dimensions of 48 embeddings of 16: at most 16"):
         export([trained], market, tmp_path / "none.onnx", dimensions=17)
     assert not (tmp_path / "none.onnx").exists()
@@ -235,6 +237,17 @@ def test_networks_side_by_side(market, trained, tmp_path, monkeypatch):
     assert (tmp_path / "packed.onnx").stat().st_size < 0.5 * (tmp_path / "both.onnx").stat().st_size
     half, _ = export([tmp_path / "packed.onnx"], market, tmp_path / "half.onnx", "fp16")
     assert half.dimension == both.dimension
+    mixed, _ = export([trained, tmp_path / "1.onnx"], market, tmp_path / "mixed.onnx")  # a bundle is as good as the checkpoint
+    assert mixed.recipe == both.recipe
+    np.testing.assert_allclose(Embedder(str(tmp_path / "mixed.onnx")).embed(crops), joined, atol=1e-5)
+
+
+def test_networks_side_by_side_each_see_their_own_size(market, trained, tmp_path):
+    large = train(RECIPE.model_copy(update={"height": 96, "width": 48, "epochs": 1}), market, tmp_path / "large")
+    alone = [export([last], market, tmp_path / f"{n}.onnx")[0] for n, last in enumerate((trained, large))]
+    facts, _ = export([tmp_path / "0.onnx", large], market, tmp_path / "both.onnx", dimensions=6)
+    assert (facts.height, facts.width, facts.dimension) == (96, 48, 6)  # export compares with both networks run by hand
+    assert [facts.recipe["height"], *(network["height"] for network in facts.recipe["joined"])] == [each.height for each in alone]
 
 
 def test_what_cannot_be_joined_is_told(market, trained, tmp_path):
@@ -242,9 +255,6 @@ def test_what_cannot_be_joined_is_told(market, trained, tmp_path):
     torch.save(state | {"recipe": state["recipe"] | {"held_out_seed": 3}}, tmp_path / "others.pt")
     with pytest.raises(ValueError, match=r"others.pt: cannot be joined with .*last.pt: held_out_seed is 3, and 0 there"):
         export([trained, tmp_path / "others.pt"], market, tmp_path / "none.onnx")
-    export([trained], market, tmp_path / "whole.onnx")
-    with pytest.raises(ValueError, match="bundles cannot be joined"):
-        export([trained, tmp_path / "whole.onnx"], market, tmp_path / "none.onnx")
     assert not (tmp_path / "none.onnx").exists()
 
 

@@ -280,7 +280,9 @@ def test_parts_begin_with_the_features_that_imagenet_taught(name):
     assert maps.std() > 0.1
 
 
-@pytest.mark.parametrize(("name", "size"), [("mobilenetv2_100", (12, 9)), ("tf_efficientnet_lite0", (12, 9)), ("tf_efficientnet_lite0", (11, 8))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("mobilenetv2_100", (12, 9)), ("tf_efficientnet_lite0", (12, 9)), ("tf_efficientnet_lite0", (11, 8))]
+)
 def test_the_quick_gradient_of_strided_depthwise_convolutions_is_the_gradient(name, size):
     block = timm.create_model(name).blocks[1][0]
     plain, quick = block.conv_dw, copy.deepcopy(block)

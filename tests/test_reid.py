@@ -11,9 +11,9 @@ import pytest
 from detectors.session import ModelError
 from reid import Embedder
 from reid.batches import augment, pk_batches
-from reid.bundle import KEY
+from reid.bundle import KEY, SEAL
 from reid.checkout import commit
-from reid.embedder import crop_boxes
+from reid.embedder import crop_boxes, shipped
 from reid.evaluate import average_precision, retrieval
 from reid.rerank import reranked
 
@@ -70,6 +70,24 @@ def test_metadata_that_do_not_fit_are_named(tmp_path, embedder, change, words):
     onnx.save(model, tmp_path / "odd.onnx")
     with pytest.raises(ModelError, match=words):
         Embedder(str(tmp_path / "odd.onnx"))
+
+
+def test_a_bundle_that_is_not_as_it_was_written_is_told(tmp_path, embedder):
+    content = bytearray(embedder.session.path.read_bytes())
+    content[len(content) // 2] ^= 1  # in the weights: onnxruntime opens it all the same
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged.onnx: its SHA-256 is not the one it was written with"):
+        Embedder(str(tmp_path / "damaged.onnx"))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_bundles_carry_their_hash_and_a_card(name):
+    embedder = Embedder(name)
+    assert SEAL in embedder.session.metadata
+    card = embedder.session.path.with_suffix(".md").read_text()
+    assert f"# {name}\n" in card
+    for said in ("research only", "must not be used", "Market-1501 test", "`passerby reid"):
+        assert said in card
 
 
 def test_both_definitions_of_average_precision_by_hand():
