@@ -20,7 +20,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 class EmbedderSettings:
     """Which re-ID model runs where: the home of the defaults. ``model``: a shipped name or a bundle's path."""
 
-    model: str = "mpn-mobilenetv2-192-neck"
+    model: str = "mpn-mobilenetv2-256"
     device: Device = "auto"
     threads: int = 0
     batch: int = 16

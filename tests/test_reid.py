@@ -56,8 +56,8 @@ def test_models_that_are_no_bundle_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"dimension": 99}, "the model gives .*512.*metadata say 99"),
-        ({"height": 256}, "the model takes .*192.*metadata say 3 x 256 x 96"),
+        ({"dimension": 99}, "the model gives .*384.*metadata say 99"),
+        ({"height": 192}, "the model takes .*256.*metadata say 3 x 192 x 128"),
         ({"format": 2}, "bundle metadata format"),
         ({"calibration": None}, "bundle metadata calibration"),
         ({"colour": "HSV"}, "bundle metadata colour"),
