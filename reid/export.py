@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from detectors.quantise import static_int8, to_half
-from detectors.session import Session, open_model
+from detectors.session import open_model
 from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, open_bundle, sealed
 from reid.calibration import calibrate
 from reid.checkout import commit
@@ -25,7 +25,7 @@ from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
 from reid.openset import pool
 from reid.packing import pack, unpack
-from reid.pixels import MEAN, STD, to_tensor
+from reid.pixels import MEAN, STD, embeddings, to_tensor
 from reid.recipe import Recipe
 from reid.train import build
 from reid.whitening import half_whitening
@@ -34,12 +34,6 @@ QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) st
 FIRST_SPARED = (0, 4, 8, 16, 32)  # so many first convolutions stay in single precision, if fewer will not do: their ranges are the widest
 RANGE_CROPS = 256
 WHITENING_CROPS = 6000  # of which the principal components are taken
-
-
-def embeddings(session: Session, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
-    """(n, d) of (n, h, w, 3) uint8 RGB pictures of the model's own size."""
-    starts = range(0, len(pictures), batch)
-    return np.concatenate([session.run(to_tensor(pictures[start : start + batch]).contiguous().numpy())[0] for start in starts])
 
 
 def verify(path: Path, expected: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, least: float) -> float:
@@ -93,12 +87,14 @@ REWRITTEN: dict[Form, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"packed":
 
 @dataclass(frozen=True)
 class Source:
-    """What a bundle is made of: a network, the recipes of the trainings in it, and for a checkpoint what torch makes of crops."""
+    """What a bundle is made of: a network, the recipes of the trainings in it, and what the file itself gives for (n, 3, h, w) crops:
+    a checkpoint in torch, a bundle as it is.
+    """
 
     path: Path
     recipes: tuple[dict[str, Any], ...]
     network: Network
-    in_torch: Inference | None = None
+    expected: Callable[[np.ndarray], np.ndarray]
 
 
 def from_checkpoint(path: Path, scratch: Path) -> Source:
@@ -113,18 +109,23 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
         input_names=[CROPS], output_names=[EMBEDDINGS], dynamic_axes={CROPS: {0: "batch"}, EMBEDDINGS: {0: "batch"}},
     )  # fmt: skip
     network = Network(onnx.load(scratch / "network.onnx"), recipe.height, recipe.width, recipe.parts * recipe.part_dim)
-    return Source(path, (recipe.model_dump(mode="json") | {"epochs_done": state["epoch"]},), network, inference)
+
+    def in_torch(crops: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
+
+    return Source(path, (recipe.model_dump(mode="json") | {"epochs_done": state["epoch"]},), network, in_torch)
 
 
 def from_bundle(path: Path) -> Source:
     """A bundle in fp32 or packed. Raises ModelError for a file that is no bundle, ValueError for one that is rounded more."""
-    _, facts = open_bundle(path, "cpu")
+    session, facts = open_bundle(path, "cpu")
     first = dict(facts.recipe)
     if (form := first.pop("exported_as", "fp32")) not in ("fp32", "packed"):
         raise ValueError(f"{path}: is in {form}; a bundle is made of one in fp32 or packed")
     others: Any = first.pop("joined", [])
     network = Network(unpack(onnx.load(path)), facts.height, facts.width, facts.dimension)
-    return Source(path, (first, *others), network)
+    return Source(path, (first, *others), network, lambda crops: session.run(crops)[0])
 
 
 def whom_all_held_out(sources: Sequence[Source]) -> tuple[int, int]:
@@ -141,23 +142,15 @@ def known(recipe: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.items() if name in Recipe.model_fields}
 
 
-def by_hand(networks: Sequence[Network], projection: np.ndarray | None, scratch: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """What ``joined`` is to give, each network run by itself and its crops resized by torch."""
-    sessions = []
-    for number, network in enumerate(networks):
-        onnx.save(network.model, scratch / f"{number}.onnx")
-        sessions.append(open_model(scratch / f"{number}.onnx", "cpu"))
-
-    def rows(crops: np.ndarray) -> np.ndarray:
-        found = []
-        for network, session in zip(networks, sessions, strict=True):
-            own = F.interpolate(torch.from_numpy(crops), (network.height, network.width), mode="bilinear")
-            found.append(session.run(own.contiguous().numpy())[0])
-        side = np.concatenate(found, axis=1)
-        turned = side if projection is None else side @ projection
-        return turned / np.linalg.norm(turned, axis=1, keepdims=True)  # type: ignore[no-any-return]
-
-    return rows
+def by_hand(sources: Sequence[Source], projection: np.ndarray | None, crops: np.ndarray) -> np.ndarray:
+    """What a bundle of ``sources`` is to give for (n, 3, h, w) ``crops``: each run by itself, its crops resized by torch."""
+    rows = []
+    for source in sources:
+        own = F.interpolate(torch.from_numpy(crops), (source.network.height, source.network.width), mode="bilinear")
+        rows.append(source.expected(own.contiguous().numpy()))
+    side = np.concatenate(rows, axis=1)
+    turned = side if projection is None else side @ projection
+    return turned / np.linalg.norm(turned, axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def side_by_side(sources: Sequence[Source], people: Split, dimensions: int | None, scratch: Path) -> tuple[Network, np.ndarray | None]:
@@ -186,7 +179,7 @@ def export(
         scratch = Path(folder)
         whole_path, draft = scratch / "fp32.onnx", scratch / out.name
         made_of = [from_bundle(path) if path.suffix == ".onnx" else from_checkpoint(path, scratch) for path in sources]
-        if len(made_of) == 1 and made_of[0].in_torch is None and precision == "fp32" and dimensions is None:
+        if len(sources) == 1 and sources[0].suffix == ".onnx" and precision == "fp32" and dimensions is None:
             raise ValueError(f"{sources[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
         held_ids, seed = whom_all_held_out(made_of)
         layout, every = recognise(unpacked(data)), read_split(data, "train")
@@ -194,11 +187,8 @@ def export(
         whole, projection = side_by_side(made_of, every.take(~kept_back), dimensions, scratch)
         held, pictures = load_pictures(every.take(kept_back), whole.height, whole.width)
         onnx.save(whole.model, whole_path)
-        worst = verify(whole_path, by_hand([source.network for source in made_of], projection, scratch), pictures, LEAST_COSINE["fp32"])
-        for number, source in enumerate(made_of):
-            if source.in_torch is not None:
-                _, few = load_pictures(held.take(np.arange(min(8, len(held.ids)))), source.network.height, source.network.width)
-                worst = min(worst, verify(scratch / f"{number}.onnx", source.in_torch.rows, few, LEAST_COSINE["fp32"]))
+        expected = partial(by_hand, made_of, projection)
+        verify(whole_path, expected, pictures, LEAST_COSINE["fp32"])
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), RANGE_CROPS)).astype(int)
             int8(whole_path, draft, pictures[spread], LEAST_COSINE["int8"])
@@ -225,7 +215,6 @@ def export(
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json(), SEAL: UNSEALED})
         draft.write_bytes(sealed(model.SerializeToString()))
         open_bundle(draft, "cpu")
-        whole_session = open_model(whole_path, "cpu")
-        worst = min(worst, verify(draft, lambda crops: whole_session.run(crops)[0], pictures, LEAST_COSINE[precision]))
+        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
         out.write_bytes(draft.read_bytes())
     return facts, worst

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reid.bundle import open_bundle
-from reid.pixels import to_tensor
+from reid.pixels import embeddings
 
 
 def taught(teacher: Path, pictures: np.ndarray, batch: int = 64) -> torch.Tensor:
@@ -20,13 +20,8 @@ def taught(teacher: Path, pictures: np.ndarray, batch: int = 64) -> torch.Tensor
     Raises ModelError for a file that is no bundle.
     """
     session, facts = open_bundle(teacher)
-    rows = []
-    for start in range(0, len(pictures), batch):
-        shown = np.stack(
-            [cv2.resize(one, (facts.width, facts.height), interpolation=cv2.INTER_AREA) for one in pictures[start : start + batch]]
-        )
-        rows.append(sum(session.run(to_tensor(seen).contiguous().numpy())[0] for seen in (shown, shown[:, :, ::-1])))
-    return F.normalize(torch.from_numpy(np.concatenate(rows)))
+    shown = np.stack([cv2.resize(picture, (facts.width, facts.height), interpolation=cv2.INTER_AREA) for picture in pictures])
+    return F.normalize(torch.from_numpy(embeddings(session, shown, batch) + embeddings(session, shown[:, :, ::-1], batch)))
 
 
 class Imitation(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -176,11 +175,6 @@ class Inference(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
         return unit(self.neck(F.relu(self.project(pooled))).flatten(1))
-
-    @torch.no_grad()
-    def rows(self, crops: np.ndarray) -> np.ndarray:
-        """The same of numpy arrays."""
-        return self(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
