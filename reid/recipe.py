@@ -19,6 +19,9 @@ class Recipe(BaseModel):
     drop_path: float = Field(default=0, ge=0, lt=1, description="stochastic depth: how often the last block is left out")
     last_stride: Literal[1, 2] = 1
     start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
+    start_network: int = Field(
+        default=0, ge=0, description="which one, counted from 0, of the networks that start's bundle holds side by side"
+    )
     parts: int = Field(default=4, ge=1)
     part_width: int = Field(default=256, ge=1)
     part_dim: int = Field(default=128, ge=1)

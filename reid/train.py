@@ -222,7 +222,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     mpn = build(recipe, material.ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), None if recipe.start is None else False)
     if recipe.start is not None and state is None:
         sample = np.random.default_rng(recipe.seed).permutation(len(material.pictures))[:512]
-        start_from(mpn, recipe.start, to_tensor(material.pictures[sample]))
+        start_from(mpn, recipe.start, to_tensor(material.pictures[sample]), recipe.start_network)
         classifiers_from_centres(mpn, in_batches(mpn.eval().necked, material.pictures, device_of(mpn)), torch.from_numpy(material.labels))
         print(f"started from {recipe.start}: held-out {validate(mpn, material.held, material.held_pictures)}", flush=True)
     mpn = mpn.to(device)

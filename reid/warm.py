@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +15,59 @@ from reid.model import MPN
 from reid.packing import unpack
 
 
-def fused_layers(bundle: Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple[torch.Tensor, torch.Tensor] | None]:
-    """(weight, bias) of each convolution of an fp32 bundle, in the order in which they run; and (scale, shift) of its neck, if any."""
+@dataclass(frozen=True)
+class Fused:
+    """A network as export writes it: (weight, bias) of each convolution in the order in which they run; (scale, shift) of its neck, if any."""
+
+    convs: list[tuple[torch.Tensor, torch.Tensor]]
+    neck: tuple[torch.Tensor, torch.Tensor] | None
+
+
+def fused_networks(bundle: Path) -> list[Fused]:
+    """The networks that an fp32 bundle holds side by side. Raises ValueError where it is none."""
     graph = unpack(onnx.load(bundle)).graph
     tensors = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor), np.float32)) for tensor in graph.initializer}
     for node in graph.node:  # equal tensors are written once
         if node.op_type == "Identity" and node.input[0] in tensors:
             tensors[node.output[0]] = tensors[node.input[0]]
-    convs = [node for node in graph.node if node.op_type == "Conv"]
-    if not convs or any(name not in tensors for node in convs for name in node.input[1:]):
+    layers = [node for node in graph.node if node.op_type in ("Conv", "BatchNormalization")]
+    convs = [node for node in layers if node.op_type == "Conv"]
+    if not convs or any(name not in tensors for node in convs for name in node.input[1:3]):
         raise ValueError(f"{bundle}: not a bundle in fp32 that a training can start from")
+    colours = tensors[convs[0].input[1]].shape[1]  # a network's first convolution alone sees those of the picture
+    first = [row for row, node in enumerate(layers) if node.op_type == "Conv" and tensors[node.input[1]].shape[1] == colours]
+    return [fused(layers[start:end], tensors) for start, end in zip(first, [*first[1:], None], strict=True)]
+
+
+def fused(layers: list[onnx.NodeProto], tensors: dict[str, torch.Tensor]) -> Fused:
+    """The network whose convolutions and norm are ``layers``."""
     neck = None
-    for node in graph.node:
-        if node.op_type == "BatchNormalization":
-            scale, shift, mean, variance = (tensors[name] for name in node.input[1:])
-            scale = scale / torch.sqrt(variance + next(a.f for a in node.attribute if a.name == "epsilon"))
-            neck = scale, shift - mean * scale
-    return [tuple(tensors[name] for name in node.input[1:3]) for node in convs], neck  # type: ignore[misc]
+    for norm in (node for node in layers if node.op_type == "BatchNormalization"):
+        scale, shift, mean, variance = (tensors[name] for name in norm.input[1:])
+        scale = scale / torch.sqrt(variance + next(a.f for a in norm.attribute if a.name == "epsilon"))
+        neck = scale, shift - mean * scale
+    convs = [(tensors[node.input[1]], tensors[node.input[2]]) for node in layers if node.op_type == "Conv"]
+    return Fused(convs, neck)
 
 
 @torch.no_grad()
-def start_from(mpn: MPN, bundle: Path, images: torch.Tensor) -> None:
-    """Give ``mpn`` the weights of ``bundle``; its embeddings of ``images`` (n, 3, h, w) then equal the bundle's, less the principal
-    components that export may have put last.
+def start_from(mpn: MPN, bundle: Path, images: torch.Tensor, number: int = 0) -> None:
+    """Give ``mpn`` the weights of ``bundle``'s network ``number``; its embeddings of ``images`` (n, 3, h, w) then equal the network's, less
+    the principal components that export may have put last.
 
     A fused convolution has its batch norm folded in; the norm gets the statistics of ``images`` and the scale and shift that
-    undo them. A neck that the bundle lacks starts as the norm of ``images``. Raises ValueError where the bundle has other layers.
+    undo them. A neck that the bundle lacks starts as the norm of ``images``. Raises ValueError where the bundle has other layers, or fewer
+    networks.
     """
     convs: list[nn.Conv2d] = []
     hooks = [m.register_forward_hook(lambda m, *_: convs.append(m)) for m in mpn.modules() if isinstance(m, nn.Conv2d)]
     mpn.eval().embed(images[:1])
     for hook in hooks:
         hook.remove()
-    layers, neck = fused_layers(bundle)
+    networks = fused_networks(bundle)
+    if number >= len(networks):
+        raise ValueError(f"{bundle}: start_network {number}: it holds {len(networks)}, counted from 0")
+    layers, neck = networks[number].convs, networks[number].neck
     same = [tuple(c.weight.shape) for c in convs] == [tuple(w.shape) for w, _ in layers]
     if not same or (neck is not None and not isinstance(mpn.main.neck, nn.BatchNorm2d)):
         raise ValueError(f"{bundle}: its layers are not those of the recipe: another backbone, number of parts, or neck?")

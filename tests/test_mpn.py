@@ -198,6 +198,33 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
         start_from(mpn(neck=not given, parts=3 if given else 2), path, images)
 
 
+def test_a_training_starts_from_any_network_of_a_joined_bundle(tmp_path):
+    import onnx
+
+    from reid.joining import Network, joined
+    from reid.warm import start_from
+
+    models, networks = [], []
+    for neck in (True, False):
+        model = mpn(neck=neck)
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        path = tmp_path / "one.onnx"
+        names = {"input_names": ["crops"], "output_names": ["embeddings"], "dynamic_axes": {"crops": {0: "batch"}}}
+        torch.onnx.export(Inference(model), (torch.zeros(2, 3, 24, 16),), str(path), dynamo=False, opset_version=17, **names)
+        models.append(model)
+        networks.append(Network(onnx.load(path), 24, 16, 24))
+    onnx.save(joined(networks).model, tmp_path / "two.onnx")
+    images = torch.randn(16, 3, 24, 16)
+    for number, model in enumerate(models):
+        new = mpn(neck=number == 0)
+        start_from(new, tmp_path / "two.onnx", images, number)
+        with torch.no_grad():
+            np.testing.assert_allclose(new.eval().embed(images).numpy(), model.eval().embed(images).numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match="start_network 2: it holds 2"):
+        start_from(mpn(), tmp_path / "two.onnx", images, 2)
+
+
 def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     pytest.importorskip("timm", reason="the backbones need the extra [train]")
     from reid.embedder import WEIGHTS
