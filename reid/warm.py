@@ -32,7 +32,7 @@ def fused_networks(bundle: Path) -> list[Fused]:
             tensors[node.output[0]] = tensors[node.input[0]]
     layers = [node for node in graph.node if node.op_type in ("Conv", "BatchNormalization")]
     convs = [node for node in layers if node.op_type == "Conv"]
-    if not convs or any(name not in tensors for node in convs for name in node.input[1:3]):
+    if not convs or any(len(node.input) < 3 or any(name not in tensors for name in node.input[1:]) for node in convs):
         raise ValueError(f"{bundle}: not a bundle in fp32 that a training can start from")
     colours = tensors[convs[0].input[1]].shape[1]  # a network's first convolution alone sees those of the picture
     first = [row for row, node in enumerate(layers) if node.op_type == "Conv" and tensors[node.input[1]].shape[1] == colours]

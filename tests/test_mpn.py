@@ -252,6 +252,19 @@ def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
         start_from(build(Recipe(backbone="mobilenetv2_100", parts=2), ids=3, pretrained=False), bundle, images)
     with pytest.raises(ValueError, match="not a bundle in fp32"):
         start_from(model, without_convolutions(bundle, tmp_path), images)
+    with pytest.raises(ValueError, match="not a bundle in fp32"):
+        start_from(model, without_biases(bundle, tmp_path), images)
+
+
+def without_biases(bundle, folder):
+    import onnx
+
+    model = onnx.load(bundle)
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            del node.input[2:]
+    onnx.save(model, folder / "unbiased.onnx")
+    return folder / "unbiased.onnx"
 
 
 def without_convolutions(bundle, folder):
