@@ -20,8 +20,12 @@ def taught(teacher: Path, pictures: np.ndarray, batch: int = 64) -> torch.Tensor
     Raises ModelError for a file that is no bundle.
     """
     session, facts = open_bundle(teacher)
-    shown = np.stack([cv2.resize(picture, (facts.width, facts.height), interpolation=cv2.INTER_AREA) for picture in pictures])
-    return F.normalize(torch.from_numpy(embeddings(session, shown, batch) + embeddings(session, shown[:, :, ::-1], batch)))
+    rows = []
+    for start in range(0, len(pictures), batch):  # all at once, a large set would fill the memory
+        some = pictures[start : start + batch]
+        shown = np.stack([cv2.resize(picture, (facts.width, facts.height), interpolation=cv2.INTER_AREA) for picture in some])
+        rows.append(embeddings(session, shown, batch) + embeddings(session, shown[:, :, ::-1], batch))
+    return F.normalize(torch.from_numpy(np.concatenate(rows)))
 
 
 class Imitation(nn.Module):
