@@ -1,6 +1,6 @@
 """What each part of MPN is worth, on a short schedule: trains every variant with every seed and tells held-out people's figures.
 
-    python benchmarks/reid_ablation.py --data Market-1501-v15.09.15 -o ablation [--epochs 12] [--people 225] [--seed 0 --seed 1] [--only "without AT"]
+    python benchmarks/reid_ablation.py --data Market-1501-v15.09.15 -o ablation [--epochs 12] [--people 225] [--seed 0 --seed 1] [--precision bf16] [--only "without AT"]
 
 MobileNetV2 at 96 x 48. Selected and measured on training identities that are held out; the test split is not touched. With fewer
 ``--people`` a training is soon at its end, where they would be told apart better only at the cost of others. What was trained is not
@@ -49,13 +49,14 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=225)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="fp32", help="bf16 where the CPU counts in it")
     parser.add_argument("--only", action="append", help="a variant by its name; may be repeated")
     parser.add_argument("--priors", action="store_true")
     parser.add_argument("--teacher", type=Path)
     args = parser.parse_args()
     base = Recipe(
         backbone="mobilenetv2_100", neck=True, height=96, width=48, part_width=320, part_dim=256, triplet=8.0, warmup_epochs=2,
-        epochs=args.epochs, people=args.people, threads=args.threads,
+        epochs=args.epochs, people=args.people, threads=args.threads, precision=args.precision,
     )  # fmt: skip
     variants = VARIANTS | (PRIORS if args.priors else {})
     if args.teacher:
@@ -66,7 +67,7 @@ def main() -> None:
         for name, changes in variants.items():
             if args.only and name not in args.only:
                 continue
-            folder = args.out / f"{args.epochs}-epochs-{args.people}-people" / name.replace(" ", "-") / f"seed-{seed}"
+            folder = args.out / f"{args.epochs}-epochs-{args.people}-people-{args.precision}" / name.replace(" ", "-") / f"seed-{seed}"
             if not (folder / "log.csv").exists() or last_row(folder / "log.csv")["epoch"] < args.epochs:
                 train(Recipe.model_validate(base.model_dump() | changes | {"seed": seed}), args.data, folder, resume=True)
             found.setdefault(name, []).append(last_row(folder / "log.csv"))

@@ -15,6 +15,17 @@ from pipeline.sheets import crops_of
 LEAST_PICTURES = 2  # of a person who is to teach anything
 
 
+def file_names(cameras: list[str]) -> dict[str, str]:
+    """Each camera's name as a file's name can begin with, without ``_``, which ends it there; different cameras' differ."""
+    names: dict[str, str] = {}
+    for camera in sorted(set(cameras)):
+        name = re.sub(r"[^\w.]+|_+", "-", camera)
+        while name in names.values():
+            name += "-"
+        names[camera] = name
+    return names
+
+
 def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
     """Write ``out/PERSON/CAMERA_TRACK_NUMBER.jpg`` from the contact sheets of a folder with identities; returns counts.
 
@@ -24,12 +35,13 @@ def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is there already and not empty; choose another folder for the training set")
     recorded, found = read_identities(run)
+    called = file_names(recorded.tracklets.cameras.tolist())
     counts = {"people": 0, "pictures": 0, "left_out": 0}
     for identity in np.unique(found.ids).tolist():
         rows = np.flatnonzero(found.ids == identity)
         cameras = recorded.tracklets.cameras[rows]
         pictures = [
-            (f"{re.sub(r'[^A-Za-z0-9.]+', '-', camera)}_{int(recorded.tracklets.tracks[row]):05d}_{number:02d}.jpg", crop)
+            (f"{called[camera]}_{int(recorded.tracklets.tracks[row]):05d}_{number:02d}.jpg", crop)
             for row, camera in zip(rows.tolist(), cameras.tolist(), strict=True)
             for number, crop in enumerate(crops_of(recorded.sheet(row)), 1)
         ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,19 +31,49 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads, instead of th
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")  # that a sheet can be
+
 R = TypeVar("R", bound="BaseModel")
 
 
 @contextmanager
 def told_to_people() -> Iterator[None]:
-    """A missing package, a wrong folder and a picture that cannot be read are the user's to know, in a line."""
+    """A missing package, a wrong folder, a picture that cannot be read and a full disk are the user's to know, in a line."""
+    from detectors.session import ModelError
+
     try:
         yield
+    except ModelError:
+        raise
     except ModuleNotFoundError as error:
         hint = str(error) if "pip install" in str(error) else f"{error.name} is missing: pip install 'passerby[train]'"
         raise UsageError(hint) from None
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UsageError(str(error)) from None
+    except OSError as error:
+        raise OutputError(f"{error.filename or 'the output'}: cannot be written ({error.strerror or error})") from None
+
+
+def folder_to_write(path: Path) -> Path:
+    """Made if it is not there. Raises OutputError where that cannot be, before any work is done for it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OutputError(f"{path}: no folder that can be written ({error.strerror or error})") from None
+    return path
+
+
+def file_to_write(path: Path, *endings: str) -> Path:
+    """Raises UsageError for another ending, OutputError where its folder is missing or cannot be written, before any work is done for it."""
+    if endings and path.suffix.lower() not in endings:
+        raise UsageError(f"{path}: its name is to end in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written ({'it is a folder' if path.is_dir() else os.strerror(errno.EACCES)})")
+    return path
 
 
 def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
@@ -99,7 +131,7 @@ def train_reid(
     out: Out,
     threads: Threads = None,
     seeds: Annotated[
-        list[int] | None, typer.Option("--seed", help="Instead of the recipe's, may be repeated: each into OUT/seed-N.")
+        list[int] | None, typer.Option("--seed", min=0, help="Instead of the recipe's, may be repeated: each into OUT/seed-N.")
     ] = None,
     resume: Resume = False,
 ) -> None:
@@ -110,7 +142,7 @@ def train_reid(
 
         recipe = read_recipe(config, Recipe, threads)
         for one in seeds or [recipe.seed]:
-            folder = out / f"seed-{one}" if seeds else out
+            folder = folder_to_write(out / f"seed-{one}" if seeds else out)
             print(f"trained: {train(recipe.model_copy(update={'seed': one}), data, folder, resume)}")
 
 
@@ -133,6 +165,8 @@ def evaluate_reid(
         from reid.rank_sheet import rank_sheet
         from reid.rerank import reranked
 
+        if ranks is not None:
+            file_to_write(ranks, *PICTURES)
         query, gallery = read_split(data, "query"), read_split(data, "gallery")
         if model.endswith(".npz"):
             query_rows, gallery_rows = given_rows(Path(model), query, gallery)
@@ -199,7 +233,7 @@ def export_reid(
     with told_to_people():
         from reid.export import Form, export
 
-        facts, cosine = export(sources, data, out, one_of_precisions(precision, get_args(Form)), dimensions)
+        facts, cosine = export(sources, data, file_to_write(out, ".onnx"), one_of_precisions(precision, get_args(Form)), dimensions)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, least cosine to what it was made from {cosine:.7f}")
 
 
@@ -215,7 +249,7 @@ def train_detector(
     with told_to_people():
         from detectors.train import Recipe, train
 
-        print(f"trained: {train(read_recipe(config, Recipe, threads), data, out, resume)}")
+        print(f"trained: {train(read_recipe(config, Recipe, threads), data, folder_to_write(out), resume)}")
 
 
 @detector_app.command("eval")
@@ -236,6 +270,8 @@ def evaluate_detector(
         from detectors.load import DetectorSettings
         from detectors.miss_sheet import miss_sheet
 
+        if sheet is not None:
+            file_to_write(sheet, *PICTURES)
         opened = load_detector(model, DetectorSettings(confidence=0.01, size=size))
 
         def samples() -> Any:
@@ -269,5 +305,5 @@ def export_detector(
         from detectors.quantise import Precision
 
         wanted = one_of_precisions(precision, get_args(Precision))
-        before, after = export(source, out, size, held_out, tuple(kinds or [""]), data, wanted, ranges)
+        before, after = export(source, file_to_write(out, ".onnx"), size, held_out, tuple(kinds or [""]), data, wanted, ranges)
     print(f"written: {out}, AP50 {after.ap50:.3f} on the held-out pictures ({before.ap50:.3f} in fp32)")

@@ -63,7 +63,12 @@ def residual_stages(name: str, last_stride: int, pretrained: bool, drop_path: fl
     """Stem, stages and channels of a torchvision ResNet, which has no stochastic depth."""
     if drop_path:
         raise ValueError(f"backbone {name!r}: drop_path is for {', '.join(IMAGENET)}")
-    network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+    try:
+        network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+    except OSError as error:
+        raise ValueError(
+            f"backbone {name}: torchvision cannot download its ImageNet weights ({error}); go on-line, or pretrained: false"
+        ) from None
     if last_stride == 1:
         for layer in network.layer4[0].modules():
             if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):

@@ -68,6 +68,12 @@ def as_written(path: Path, seal: str) -> bool:
     return hashlib.sha256(path.read_bytes().replace(seal.encode(), UNSEALED.encode(), 1)).hexdigest() == seal
 
 
+def check_seal(path: Path, metadata: dict[str, str]) -> None:
+    """Raises ModelError where a file's ``metadata`` name another SHA-256 than its own."""
+    if SEAL in metadata and not as_written(path, metadata[SEAL]):
+        raise ModelError(f"{path}: its SHA-256 is not the one it was written with: damaged or changed since; get or export it again")
+
+
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
     """Open a bundle and check it against its own metadata.
 
@@ -75,8 +81,7 @@ def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[
     differ from them.
     """
     session = open_model(path, device, threads)
-    if SEAL in session.metadata and not as_written(path, session.metadata[SEAL]):
-        raise ModelError(f"{path}: its SHA-256 is not the one it was written with: damaged or changed since; get or export it again")
+    check_seal(path, session.metadata)
     if KEY not in session.metadata:
         raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with reid/export.py")
     try:

@@ -13,13 +13,17 @@ def calibrate(rows: np.ndarray, split: Split, false_rate: float = 0.001) -> Cali
     """Gate and logistic from pairs of held-out pictures across cameras.
 
     The gate is the cosine distance under which ``false_rate`` of the pairs of different people fall. The logistic gives both
-    kinds of pairs the same weight, that is, it assumes that one pair in two is the same person.
+    kinds of pairs the same weight, that is, it assumes that one pair in two is the same person. Raises ValueError where there is no pair
+    of a kind.
     """
     distance = 1 - rows @ rows.T
     across = split.cameras[:, None] != split.cameras[None]
     upper = np.triu(across, 1)
     same = split.ids[:, None] == split.ids[None]
     near, far = distance[upper & same].astype(np.float64), distance[upper & ~same].astype(np.float64)
+
+    if not len(near) or not len(far):
+        raise ValueError("nothing to calibrate on: the people held out have no pictures of one person, or of two, from different cameras")
 
     def loss(weights: np.ndarray) -> float:
         slope, offset = weights

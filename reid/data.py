@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile)  # what np.load and a use of it raise
 MOST_UNREADABLE = 0.01  # share of a split; with more of them it is another data set, or a broken disk
 
 
@@ -33,6 +36,11 @@ class Split:
 def held_out(split: Split, number: int, seed: int) -> np.ndarray:
     """(n,) bool: the rows of the ``number`` identities that a recipe of this ``seed`` keeps from its training."""
     return np.isin(split.ids, np.random.default_rng(seed).permutation(np.unique(split.ids))[:number])
+
+
+def fingerprint(split: Split, root: Path) -> str:
+    """SHA-256 of a split's file names below ``root``, in whatever order: whether two trainings mean the same pictures."""
+    return hashlib.sha256("\n".join(sorted(path.relative_to(root).as_posix() for path in split.paths)).encode()).hexdigest()
 
 
 def without(split: Split, unreadable: Sequence[int]) -> Split:

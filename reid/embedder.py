@@ -56,7 +56,12 @@ class Embedder:
         return self.facts.dimension
 
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(h, w[, c]) uint8 BGR crops of any size -> (n, d) float32 unit rows. Raises ValueError for a crop without pixels."""
+        """(h, w[, c]) uint8 BGR crops of any size -> (n, d) float32 unit rows.
+
+        Raises ValueError for a crop without pixels, and for a single picture that is not in a list.
+        """
+        if isinstance(crops, np.ndarray) and crops.size and crops.ndim < 4:
+            raise ValueError(f"crops are a sequence of pictures; a single one of {crops.shape} goes in a list")
         out = np.zeros((len(crops), self.dimension), np.float32)
         size = (self.facts.width, self.facts.height)
         for start in range(0, len(crops), self.settings.batch):
@@ -77,8 +82,11 @@ class Embedder:
 def crop_boxes(frame: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
     """The pixels of each box, cut at the frame's edge; a box outside or thinner than a pixel gives the nearest pixel.
 
-    Raises ValueError for NaN or infinity.
+    Raises ValueError for NaN or infinity, and for boxes of another shape than (n, 4).
     """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if not np.size(boxes) else np.asarray(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must be (n, 4), not {boxes.shape}")
     if not np.isfinite(boxes).all():
         raise ValueError(f"box {int(np.flatnonzero(~np.isfinite(boxes).all(1))[0])} is not finite")
     height, width = frame.shape[:2]

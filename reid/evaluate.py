@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 
-from reid.data import Split, without
+from reid.data import UNREADABLE, Split, without
 from reid.embedder import Embedder
 
 
@@ -95,21 +94,38 @@ def embed_split(embedder: Embedder, split: Split, chunk: int = 256) -> tuple[Spl
 def given_rows(path: Path, *splits: Split) -> list[np.ndarray]:
     """(n, d) unit rows of each split's pictures from an .npz of any model's: ``names`` (m,) of picture files and ``rows`` (m, d).
 
-    Raises FileNotFoundError, or ValueError for another file or where a picture is missing.
+    A name is a file's alone or a path that ends in its folder and it. Raises FileNotFoundError, or ValueError for another file, where a picture
+    is missing, and where a name means several.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             names, rows = stored["names"].tolist(), np.asarray(stored["rows"], np.float32)
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("names are no row of texts")
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not embeddings; wanted is an .npz of names (n,) and rows (n, d) ({error})") from None
     if rows.ndim != 2 or len(names) != len(rows) or not np.isfinite(rows).all():
         raise ValueError(f"{path}: names (n,) and finite rows (n, d) are wanted; there are {len(names)} names and rows {rows.shape}")
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    place = {Path(name).name: row for row, name in enumerate(names)}
-    for split in splits:
-        missing = [picture.name for picture in split.paths if picture.name not in place]
-        if missing:
-            raise ValueError(f"{path}: lacks {len(missing)} of {len(split.paths)} pictures, the first {missing[0]}")
-    return [rows[[place[picture.name] for picture in split.paths]] for split in splits]
+    return [rows[rows_of(path, names, split)] for split in splits]
+
+
+def rows_of(path: Path, names: list[str], split: Split) -> list[int]:
+    """Which of the ``names`` in ``path`` each picture of a split has: by its folder and name, or where they tell no folders by its name."""
+    for depth in (2, 1):
+        place: dict[tuple[str, ...], list[int]] = {}
+        for row, name in enumerate(names):
+            place.setdefault(Path(name).parts[-depth:], []).append(row)
+        keys = [picture.parts[-depth:] for picture in split.paths]
+        missing = [key for key in keys if key not in place]
+        if not missing:
+            break
+    else:
+        raise ValueError(f"{path}: lacks {len(missing)} of {len(keys)} pictures, the first {missing[0][0]}")
+    unclear = [key for key in keys if len(place[key]) > 1]
+    if unclear or len(set(keys)) < len(keys):
+        first = unclear[0] if unclear else next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{path}: {'/'.join(first)} means several pictures; give names as PERSON/FILE, each once")
+    return [place[key][0] for key in keys]

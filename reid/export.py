@@ -19,7 +19,7 @@ from detectors.session import open_model
 from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, open_bundle, sealed
 from reid.calibration import calibrate
 from reid.checkout import commit
-from reid.data import Split, held_out, load_pictures
+from reid.data import Split, fingerprint, held_out, load_pictures
 from reid.joining import CROPS, EMBEDDINGS, OPSET, Network, joined
 from reid.layouts import read_split, recognise, unpacked
 from reid.model import Inference
@@ -27,12 +27,13 @@ from reid.openset import pool
 from reid.packing import pack, unpack
 from reid.pixels import MEAN, STD, embeddings, to_tensor
 from reid.recipe import Recipe
-from reid.train import build
+from reid.train import build, read_checkpoint
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
 FIRST_SPARED = (0, 4, 8, 16, 32)  # so many first convolutions stay in single precision, if fewer will not do: their ranges are the widest
 RANGE_CROPS = 256
+HELD_OUT = "held_out"  # the fingerprint of the held-out pictures, as in a checkpoint, in a bundle's recipe
 WHITENING_CROPS = 6000  # of which the principal components are taken
 
 
@@ -48,17 +49,6 @@ def verify(path: Path, expected: Callable[[np.ndarray], np.ndarray], pictures: n
     if worst < least:
         raise ValueError(f"{path}: gives other embeddings than what it was made from: cosine {worst:.6f}, at least {least} is wanted")
     return worst
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that ``reid.train`` saved. Raises ValueError for a file that is not such."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the archive, the pickle or the reader raise
-        raise ValueError(f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(state, dict) or not {"average", "recipe", "ids", "epoch"} <= state.keys():
-        raise ValueError(f"{path}: not a checkpoint of passerby reid train")
-    return state
 
 
 def int8(whole: Path, out: Path, pictures: np.ndarray, least: float) -> None:
@@ -114,7 +104,8 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
         with torch.no_grad():
             return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
 
-    return Source(path, (recipe.model_dump(mode="json") | {"epochs_done": state["epoch"]},), network, in_torch)
+    told = {"epochs_done": state["epoch"]} | {name: state[name] for name in (HELD_OUT,) if name in state}
+    return Source(path, (recipe.model_dump(mode="json") | told,), network, in_torch)
 
 
 def from_bundle(path: Path) -> Source:
@@ -136,6 +127,18 @@ def whom_all_held_out(sources: Sequence[Source]) -> tuple[int, int]:
         if recipe.held_out_seed != seed:
             raise ValueError(f"{path}: cannot be joined with {first}: held_out_seed is {recipe.held_out_seed}, and {seed} there")
     return min(recipe.held_out_ids for _, recipe in told), seed
+
+
+def check_people(sources: Sequence[Source], every: Split, root: Path, data: Path) -> None:
+    """Raises ValueError where those whom a source held out are not those whom its recipe holds out of ``every``: it may have seen them."""
+    for source in sources:
+        for recipe in source.recipes:
+            told = Recipe.model_validate(known(recipe))
+            held = every.take(held_out(every, told.held_out_ids, told.held_out_seed))
+            if recipe.get(HELD_OUT, mine := fingerprint(held, root)) != mine:
+                raise ValueError(
+                    f"{source.path}: was trained on other pictures than {data} has now: who was held out cannot be told; give those"
+                )
 
 
 def known(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -172,8 +175,8 @@ def export(
     """Write ``out`` (.onnx) from checkpoints of training and bundles; returns its facts, and the least cosine to torch or to those bundles.
 
     Of several the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that. Distances are
-    calibrated on the people whom all the recipes held out. Raises ValueError for sources that are neither or do not fit together, and where
-    onnxruntime gives other embeddings: then nothing is written.
+    calibrated on the people whom all the recipes held out. Raises ValueError for sources that are neither or do not fit together, for other
+    data than they were trained on, and where onnxruntime gives other embeddings: then nothing is written; OSError where ``out`` cannot be.
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -182,8 +185,12 @@ def export(
         if len(sources) == 1 and sources[0].suffix == ".onnx" and precision == "fp32" and dimensions is None:
             raise ValueError(f"{sources[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
         held_ids, seed = whom_all_held_out(made_of)
-        layout, every = recognise(unpacked(data)), read_split(data, "train")
+        root = unpacked(data)
+        layout, every = recognise(root), read_split(root, "train")
+        check_people(made_of, every, root, data)
         kept_back = held_out(every, held_ids, seed)
+        if kept_back.all():
+            raise ValueError(f"{data}: has {len(np.unique(every.ids))} people, and {held_ids} were held out in training; give all its data")
         whole, projection = side_by_side(made_of, every.take(~kept_back), dimensions, scratch)
         held, pictures = load_pictures(every.take(kept_back), whole.height, whole.width)
         onnx.save(whole.model, whole_path)
@@ -210,11 +217,20 @@ def export(
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
             commit=(commit() or "unknown")[:7],
-            recipe=first | {"held_out_ids": held_ids} | ({"joined": others} if others else {}) | {"exported_as": precision},
+            recipe=first
+            | {"held_out_ids": held_ids, HELD_OUT: fingerprint(every.take(kept_back), root)}
+            | ({"joined": others} if others else {})
+            | {"exported_as": precision},
         )
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json(), SEAL: UNSEALED})
         draft.write_bytes(sealed(model.SerializeToString()))
         open_bundle(draft, "cpu")
         worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
-        out.write_bytes(draft.read_bytes())
+        beside = out.with_name(f"{out.name}.tmp")
+        try:
+            beside.write_bytes(draft.read_bytes())
+            beside.replace(out)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
     return facts, worst

@@ -75,7 +75,7 @@ def unpacked(root: Path) -> Path:
     folder = root.parent / root.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz").removesuffix(".zip")
     if folder == root:
         raise ValueError(f"{root}: neither a folder nor a .zip or .tar archive")
-    if not folder.exists():
+    if not folder.exists() or not any(folder.iterdir()):
         draft = folder.with_name(f"{folder.name}.unpacking")
         try:
             if zipfile.is_zipfile(root):
@@ -84,7 +84,7 @@ def unpacked(root: Path) -> Path:
             else:
                 with tarfile.open(root) as archive:
                     archive.extractall(draft, filter="data")
-        except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
             shutil.rmtree(draft, ignore_errors=True)
             raise ValueError(f"{root}: not an archive that can be unpacked ({error})") from None
         draft.rename(folder)
@@ -99,11 +99,11 @@ def recognise(root: Path) -> Layout:
     if (root / "list_train.txt").is_file():
         return MSMT17
     for folder in FOLDERS.values():
-        for path in sorted((root / folder).glob("*"))[:20]:
+        for path in (root / folder).glob("*"):
             for layout in IN_FOLDERS:
                 if layout.pattern.match(path.name):
                     return layout
-    if any(path.is_dir() and not path.name.startswith(".") and any(_own(path)) for path in sorted(root.iterdir())[:20]):
+    if any(path.is_dir() and not path.name.startswith(".") and any(_own(path)) for path in root.iterdir()):
         return OWN
     inner = [name for name in ("labeled", "detected") if (root / name).is_dir()]
     hint = f"; give one of its folders {', '.join(inner)}" if inner else ""

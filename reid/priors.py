@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.batches import Moved
+from reid.data import UNREADABLE
 
 FILE = "priors.npz"  # beside the data set
 HEIGHT, WIDTH = 32, 16  # cells of a stored mask
@@ -101,18 +102,22 @@ def body_range(mask: np.ndarray) -> np.ndarray:
 def read_bodies(root: Path, names: list[str]) -> Bodies:
     """Bodies of the pictures ``names``, paths below ``root``, that ``passerby reid priors`` stored there; whole where it found nobody.
 
-    Raises FileNotFoundError where it was not run, and ValueError where it knows fewer than half of the pictures.
+    Raises FileNotFoundError where it was not run, and ValueError for another file or where it knows fewer than half of the pictures.
     """
     path = root / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; passerby reid priors writes it")
-    with np.load(path) as stored:
-        place = {name: row for row, name in enumerate(stored["names"].tolist())}
-        rows = np.array([place.get(name, -1) for name in names], np.int64)
-        if (rows < 0).mean() > 0.5:
-            raise ValueError(f"{path}: knows {int((rows >= 0).sum())} of {len(names)} pictures; run passerby reid priors again")
-        masks = np.unpackbits(stored["masks"], axis=1, count=HEIGHT * WIDTH).reshape(-1, HEIGHT, WIDTH).astype(bool)
-        known, whole = Bodies(stored["ranges"], masks), Bodies.whole(len(rows))
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            place = {name: row for row, name in enumerate(stored["names"].tolist())}
+            masks = np.unpackbits(stored["masks"], axis=1, count=HEIGHT * WIDTH).reshape(-1, HEIGHT, WIDTH).astype(bool)
+            known = Bodies(stored["ranges"].reshape(len(masks), 2), masks)
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: not what passerby reid priors writes ({error}); run it again") from None
+    rows = np.array([place.get(name, -1) for name in names], np.int64)
+    if (rows < 0).mean() > 0.5:
+        raise ValueError(f"{path}: knows {int((rows >= 0).sum())} of {len(names)} pictures; run passerby reid priors again")
+    whole = Bodies.whole(len(rows))
     seen = rows >= 0
     whole.ranges[seen], whole.masks[seen] = known.ranges[rows[seen]], known.masks[rows[seen]]
     return whole

@@ -19,7 +19,7 @@ def rank_sheet(
     for row in chosen.tolist():
         similarity = gallery_rows @ query_rows[row]
         similarity[(gallery.ids == query.ids[row]) & (gallery.cameras == query.cameras[row])] = -np.inf
-        best = np.argsort(-similarity, kind="stable")[:top]
+        best = np.argsort(-similarity, kind="stable")[: min(top, np.isfinite(similarity).sum())]
         cells = [_cell(query.paths[row], INK)]
         cells += [_cell(gallery.paths[at], RIGHT if gallery.ids[at] == query.ids[row] else WRONG) for at in best.tolist()]
         cells.insert(1, np.full((cells[0].shape[0], 12, 3), 255, np.uint8))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Recipe(BaseModel):
     """Everything that decides a training's result."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # the network
     backbone: str = "tf_efficientnet_lite0"
@@ -42,7 +42,7 @@ class Recipe(BaseModel):
     recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
     people: int | None = Field(default=None, ge=2, description="train on so many identities only, to learn what more of them are worth")
     held_out_ids: int = Field(default=75, ge=2)
-    held_out_seed: int = 0
+    held_out_seed: int = Field(default=0, ge=0)
     # the losses
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     margin: float = Field(default=0.4, ge=0)
@@ -71,4 +71,4 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     compiled: bool = Field(default=False, description="the backbone's training step compiled by torch.compile; needs a C++ compiler")
     threads: int = Field(default=2, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from detectors.session import ModelError
 from detectors.ultralytics_backend import open_ultralytics
 from reid.priors import HEIGHT, WIDTH, Bodies, body_range
 
@@ -72,7 +73,11 @@ def find_bodies(model: str, paths: list[Path], size: int = 256, batch: int = 32)
     for start in range(0, len(paths), batch):
         pictures = [cv2.imread(str(path)) for path in paths[start : start + batch]]
         blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        results = yolo.predict([blank if p is None else p for p in pictures], imgsz=size, classes=[0], retina_masks=True, verbose=False)
+        shown = [blank if p is None else p for p in pictures]
+        try:
+            results = yolo.predict(shown, imgsz=size, classes=[0], retina_masks=True, verbose=False)
+        except Exception as error:  # ultralytics opens any ONNX file and fails on what comes out of it
+            raise ModelError(f"{model}: finds no people ({str(error).partition(chr(10))[0]}); give a segmentation or pose model") from None
         for row, found in enumerate(read_results(results), start):
             if found is None:
                 nobody += 1

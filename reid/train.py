@@ -19,7 +19,7 @@ import torch
 from reid import losses
 from reid.backbones import Backbone, last_convolution
 from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
-from reid.data import Split, held_out, load_pictures
+from reid.data import Split, fingerprint, held_out, load_pictures
 from reid.evaluate import Retrieval, retrieval
 from reid.imitation import Imitation, taught
 from reid.layouts import read_split, recognise, unpacked
@@ -30,6 +30,7 @@ from reid.recipe import Recipe
 from reid.training_plot import plot_log
 from reid.warm import classifiers_from_centres, start_from
 
+TO_CHANGE = {"epochs", "threads", "compiled"}  # in a recipe, before a training goes on: who is held out and what is learned stay
 LOSSES = ("main", "aux", "align", "triplet", "imitation")
 
 
@@ -85,19 +86,23 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
     """Retrieval on held-out identities: one picture per identity and camera asks, all are the gallery."""
     rows = in_batches(mpn.eval().embed, pictures, device_of(mpn)).numpy()
-    _, query = np.unique(held.ids * 100 + held.cameras, return_index=True)
+    query = np.unique(np.stack([held.ids, held.cameras], 1), axis=0, return_index=True)[1]
     return retrieval(rows[query], held.ids[query], held.cameras[query], rows, held.ids, held.cameras)
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a training sees: pictures (n, h, w, 3) uint8 RGB with ``labels`` (n,) from 0 and bodies, and held-out people to select by."""
+    """What a training sees: pictures (n, h, w, 3) uint8 RGB with ``labels`` (n,) from 0 and bodies, and held-out people to select by.
+
+    ``people``: the fingerprints of what is trained on and of what is held out, which a checkpoint keeps.
+    """
 
     pictures: np.ndarray
     labels: np.ndarray
     bodies: Bodies | None
     held: Split
     held_pictures: np.ndarray
+    people: dict[str, str]
 
     @property
     def ids(self) -> int:
@@ -114,15 +119,22 @@ def read_material(recipe: Recipe, data: Path) -> Material:
             f"{data}: {people} people; held_out_ids ({recipe.held_out_ids}) and batch_ids ({recipe.batch_ids}) ask for more: lower one of them"
         )
     kept_back = held_out(every, recipe.held_out_ids, recipe.held_out_seed)
-    held, held_pictures = load_pictures(every.take(kept_back), recipe.height, recipe.width)
-    rest = every.take(~kept_back)
+    held, rest = every.take(kept_back), every.take(~kept_back)
+    if len(np.unique(np.stack([held.ids, held.cameras], 1), axis=0)) == len(np.unique(held.ids)):
+        raise ValueError(
+            f"{data}: none of the {recipe.held_out_ids} people held out is seen by two cameras, and a training is measured by that"
+        )
     if recipe.people is not None:
+        if recipe.people < recipe.batch_ids:
+            raise ValueError(f"people ({recipe.people}) are fewer than batch_ids ({recipe.batch_ids}): not one batch; lower batch_ids")
         rest = rest.take(held_out(rest, recipe.people, recipe.held_out_seed))
+    told = {"trained_on": fingerprint(rest, root), "held_out": fingerprint(held, root)}
+    held, held_pictures = load_pictures(held, recipe.height, recipe.width)
     split, pictures = load_pictures(rest, recipe.height, recipe.width)
     bodies = None
     if recipe.prior != "stripes":
         bodies = read_bodies(root, [path.relative_to(root).as_posix() for path in split.paths])
-    return Material(pictures, np.unique(split.ids, return_inverse=True)[1], bodies, held, held_pictures)
+    return Material(pictures, np.unique(split.ids, return_inverse=True)[1], bodies, held, held_pictures, told)
 
 
 def part_masks(recipe: Recipe, bodies: Bodies | None, how: Moved, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -186,26 +198,43 @@ def follow(average: MPN, mpn: MPN, decay: float) -> None:
         kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
 
 
-def restore(
-    path: Path, state: dict[str, Any], recipe: Recipe, mpn: MPN, average: MPN, imitation: Imitation | None, optimizer: torch.optim.Optimizer
-) -> None:
-    """Put all into the ``state`` that was saved to ``path``. Raises ValueError, with what differs, where that is another recipe's."""
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that ``train`` saved. Raises ValueError for a file that is not such."""
     try:
-        mpn.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        if imitation is not None:
-            imitation.load_state_dict(state["imitation"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError, KeyError):
-        ours = recipe.model_dump(mode="json")
-        differ = [name for name, value in ours.items() if state["recipe"].get(name) != value] or ["number of people"]
-        raise ValueError(f"{path}: cannot be gone on with: its recipe has another {', '.join(differ)}; leave out --resume") from None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the archive, the pickle or the reader raise
+        raise ValueError(f"{path}: not a checkpoint that can be read ({str(error).partition(chr(10))[0]})") from None
+    if not isinstance(state, dict) or not {"model", "average", "optimizer", "recipe", "ids", "epoch"} <= state.keys():
+        raise ValueError(f"{path}: not a checkpoint of passerby reid train")
+    return state
+
+
+def state_to_go_on_with(path: Path, recipe: Recipe, people: dict[str, str]) -> dict[str, Any]:
+    """Of a training of the same ``recipe`` and ``people``. Raises ValueError, with what differs, for another's, and as ``read_checkpoint``."""
+    state = read_checkpoint(path)
+    ours = recipe.model_dump(mode="json")
+    differ = [name for name, value in ours.items() if name not in TO_CHANGE and state["recipe"].get(name, value) != value]
+    if differ:
+        raise ValueError(f"{path}: cannot be gone on with: its recipe has another {', '.join(differ)}; leave out --resume")
+    if any(state.get(name, value) != value for name, value in people.items()):
+        raise ValueError(f"{path}: cannot be gone on with: it was trained on other pictures than --data has now; leave out --resume")
+    return state
+
+
+def restore(state: dict[str, Any], mpn: MPN, average: MPN, imitation: Imitation | None, optimizer: torch.optim.Optimizer) -> None:
+    """Put what was saved into all of them."""
+    mpn.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    if imitation is not None:
+        imitation.load_state_dict(state["imitation"])
+    optimizer.load_state_dict(state["optimizer"])
 
 
 def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     """Train on the data set in ``data``; writes ``last.pt``, ``log.csv`` and ``log.png`` each epoch; returns the path of ``last.pt``.
 
-    Raises ValueError for a recipe that this machine or this data set cannot follow, FileNotFoundError and ValueError as the readers do.
+    Raises ValueError for a recipe that this machine or this data set cannot follow, where losses are finite no longer, and where ``resume``
+    finds another training; FileNotFoundError and ValueError as the readers do, OSError where ``out`` cannot be written.
     """
     if recipe.compiled and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise ValueError("compiled: needs a C++ compiler: install g++, or leave compiled out of the recipe")
@@ -217,7 +246,7 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     print(f"{layout.name} ({layout.terms}). Training on {what} in {recipe.precision}.", flush=True)
     material = read_material(recipe, data)
     last = out / "last.pt"
-    state = torch.load(last, map_location="cpu", weights_only=True) if resume and last.exists() else None
+    state = state_to_go_on_with(last, recipe, material.people) if resume and last.exists() else None
 
     mpn = build(recipe, material.ids * (len(CHANNEL_ORDERS) if recipe.recoloured else 1), None if recipe.start is None else False)
     if recipe.start is not None and state is None:
@@ -233,9 +262,10 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
     optimizer = make_optimizer(mpn, imitation, recipe)
     first = 0
     if state is not None:
-        restore(last, state, recipe, mpn, average, imitation, optimizer)
+        restore(state, mpn, average, imitation, optimizer)
         first = state["epoch"]
-    steps = len(material.labels) // (recipe.batch_ids * recipe.batch_images)
+    log = [] if state is None else state.get("log", [])
+    steps = max(1, len(material.labels) // (recipe.batch_ids * recipe.batch_images))
     grid = map_size(mpn, recipe)
     if recipe.compiled:
         mpn.backbone.compile()
@@ -256,6 +286,9 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
             done = epoch * steps + count
             follow(average, mpn, min(recipe.ema, done / (done + 10)))
             sums += terms.detach().cpu().numpy()
+            if not np.isfinite(sums).all():
+                kept = f"; {last} is as after epoch {epoch}" if epoch else ""
+                raise ValueError(f"epoch {epoch + 1}, step {count}: the losses are finite no longer; lower learning_rate{kept}")
             if count % 50 == 0:
                 pace = (time.perf_counter() - began) / count
                 left = pace * (recipe.epochs * steps - done) / 60
@@ -268,21 +301,19 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         row |= {"held_out_map": round(score.map, 4), "held_out_rank1": round(score.rank1, 4)}
         row |= {"seconds": round(time.perf_counter() - began, 1)}
         print(row, flush=True)
-        write_log(out / "log.csv", row)
-        plot_log(out / "log.csv", out / "log.png")
+        log = [*log, row]
         saved = {"model": mpn.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
         saved |= {"imitation": {} if imitation is None else imitation.state_dict()}
-        saved |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2])}
+        saved |= {"recipe": recipe.model_dump(mode="json"), "ids": int(mpn.main_classifiers.shape[2]), "log": log, **material.people}
         torch.save(saved, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
+        write_log(out / "log.csv", log)  # whole: what stands in it is what the checkpoint has been through
+        plot_log(out / "log.csv", out / "log.png")
     return last
 
 
-def write_log(path: Path, row: dict[str, float]) -> None:
-    """Append an epoch; the first one begins the file anew."""
-    fresh = not path.exists() or row["epoch"] == 1
-    with path.open("w" if fresh else "a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+def write_log(path: Path, rows: list[dict[str, float]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -11,6 +11,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from detectors.session import ModelError
+from reid.bundle import check_seal
 from reid.model import MPN
 from reid.packing import unpack
 
@@ -24,8 +26,15 @@ class Fused:
 
 
 def fused_networks(bundle: Path) -> list[Fused]:
-    """The networks that an fp32 bundle holds side by side. Raises ValueError where it is none."""
-    graph = unpack(onnx.load(bundle)).graph
+    """The networks that an fp32 bundle holds side by side. Raises ModelError where it is missing or damaged, ValueError where it is none."""
+    if not bundle.is_file():
+        raise ModelError(f"{bundle}: no such model file")
+    try:
+        model = onnx.load(bundle)
+    except Exception as error:  # protobuf's, which onnx does not name
+        raise ModelError(f"{bundle}: not an ONNX file ({error})") from None
+    check_seal(bundle, {prop.key: prop.value for prop in model.metadata_props})
+    graph = unpack(model).graph
     tensors = {tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor), np.float32)) for tensor in graph.initializer}
     for node in graph.node:  # equal tensors are written once
         if node.op_type == "Identity" and node.input[0] in tensors:
@@ -57,7 +66,7 @@ def start_from(mpn: MPN, bundle: Path, images: torch.Tensor, number: int = 0) ->
 
     A fused convolution has its batch norm folded in; the norm gets the statistics of ``images`` and the scale and shift that
     undo them. A neck that the bundle lacks starts as the norm of ``images``. Raises ValueError where the bundle has other layers, or fewer
-    networks.
+    networks, and as ``fused_networks`` does.
     """
     convs: list[nn.Conv2d] = []
     hooks = [m.register_forward_hook(lambda m, *_: convs.append(m)) for m in mpn.modules() if isinstance(m, nn.Conv2d)]

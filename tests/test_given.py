@@ -11,6 +11,7 @@ import pytest
 from clips import figure, write_clip
 from command import passerby
 
+from pipeline.collecting import file_names
 from pipeline.given import GivenTracks
 from tracker import TrackerSettings
 
@@ -127,6 +128,13 @@ def test_looks_are_asked_for_sparingly(tmp_path):
     assert asked == [(1, 1), (1, 2), (6, 1), (11, 1), (16, 1)]  # 2 stands behind 1
     assert tracks.held(19).tolist() == [1, 2]
     assert tracks.held(20).tolist() == []
+
+
+def test_cameras_of_a_training_set_stay_apart_whatever_their_names():
+    called = file_names(["g_1", "g-1", "北門", "南門", "g-1", "g 1", "yard/2"])
+    assert len(set(called.values())) == len(called) == 6
+    assert not any(set("_/ ") & set(name) for name in called.values())
+    assert called["北門"] == "北門"
 
 
 def test_people_who_were_found_become_a_training_set(cameras, tmp_path):

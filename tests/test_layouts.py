@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -104,6 +105,34 @@ def test_archives_are_unpacked_once(tmp_path, kind):
     torn.write_bytes(archive.read_bytes()[:60])
     with pytest.raises(ValueError, match=r"torn.tar.gz: not an archive that can be unpacked"):
         unpacked(torn)
+
+
+def test_an_empty_folder_beside_an_archive_is_filled(tmp_path):
+    picture(tmp_path / "source/people/anna/door_1.jpg")
+    archive = Path(shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "source"))
+    (tmp_path / "set").mkdir()
+    assert read_split(archive, "train").ids.tolist() == [1]
+
+
+def test_an_archive_of_a_kind_that_is_not_known_is_told_and_leaves_nothing(tmp_path):
+    path = tmp_path / "secret.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("anna/door_1.jpg", b"secret")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # both headers say that the file is encrypted
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"secret.zip: not an archive that can be unpacked \(.*encrypted"):
+        unpacked(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_people_are_found_among_other_folders_and_files(tmp_path):
+    for number in range(30):
+        (tmp_path / f"0{number:02d}").mkdir()
+        (tmp_path / f"a{number:02d}.txt").touch()
+    picture(tmp_path / "zoe/door_1.jpg")
+    assert read_split(tmp_path, "train").ids.tolist() == [31]
 
 
 def test_an_archive_writes_nowhere_else(tmp_path):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from urllib.error import URLError
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from command import passerby
+from pydantic import ValidationError
 
 from detectors import Detections
 from detectors.miss_sheet import miss_sheet
 from detectors.session import ModelError
 from pipeline.cli import main
 from reid import Embedder, data, layouts
+from reid.calibration import calibrate
 from reid.evaluate import embed_split, retrieval
 from reid.export import LEAST_COSINE, export
 from reid.imitation import Imitation, taught
@@ -24,7 +28,7 @@ from reid.openset import open_set
 from reid.priors import Bodies, write_bodies
 from reid.rank_sheet import rank_sheet
 from reid.recipe import Recipe
-from reid.train import learning_rate, read_material, train
+from reid.train import learning_rate, read_material, train, validate
 
 RECIPE = Recipe(
     backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
@@ -54,6 +58,21 @@ def market(tmp_path_factory) -> Path:
         for part, folder in layouts.FOLDERS.items():
             patch.setitem(layouts.MARKET.counts, part, (counts[folder],))
         yield root
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Path:
+    """Twelve people of a user's own, two pictures by each of two cameras, files of one name in each folder."""
+    root = tmp_path_factory.mktemp("people")
+    for who in range(1, 13):
+        (root / f"{who:02d}").mkdir()
+        rng = np.random.default_rng(who)
+        look = rng.integers(0, 256, (4, 2, 3)).astype(np.uint8)
+        for camera in "ab":
+            for shot in range(2):
+                picture = cv2.resize(look, (32, 64)) + rng.normal(0, 8, (64, 32, 3))
+                cv2.imwrite(str(root / f"{who:02d}" / f"{camera}_{shot}.jpg"), picture.clip(0, 255).astype(np.uint8))
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +148,80 @@ def test_a_training_with_a_teacher_resumes_to_the_same(market, trained, tmp_path
 
 
 def test_a_training_is_not_gone_on_with_by_another_recipe(market, trained):
-    wider = RECIPE.model_copy(update={"part_width": 24, "epochs": 5})
-    with pytest.raises(ValueError, match=r"last.pt: cannot be gone on with: its recipe has another part_width, epochs"):
+    wider = RECIPE.model_copy(update={"part_width": 24, "held_out_seed": 1, "epochs": 5})
+    with pytest.raises(ValueError, match=r"last.pt: cannot be gone on with: its recipe has another part_width, held_out_seed; leave out"):
         train(wider, market, trained.parent, resume=True)
+
+
+def test_a_training_goes_on_for_more_epochs_and_mends_its_log(market, trained, tmp_path):
+    shutil.copy(trained, tmp_path / "last.pt")
+    (tmp_path / "log.csv").write_text("epoch,main\n1,2,3,4\n")
+    train(RECIPE.model_copy(update={"epochs": 3}), market, tmp_path, resume=True)
+    with (tmp_path / "log.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_who_was_trained_on_is_not_held_out_later(people, tmp_path):
+    """A person more, and the same numbers hold out others: neither resuming nor exporting may take those for unseen."""
+    last = train(RECIPE, people, tmp_path / "run")
+    more = tmp_path / "more"
+    shutil.copytree(people, more)
+    shutil.copytree(people / "03", more / "005")
+    with pytest.raises(ValueError, match="it was trained on other pictures than --data has now"):
+        train(RECIPE, more, tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match=r"was trained on other pictures than .*more has now"):
+        export([last], more, tmp_path / "x.onnx")
+    export([last], people, tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match=r"was trained on other pictures than .*more has now"):
+        export([tmp_path / "x.onnx"], more, tmp_path / "y.onnx", dimensions=4)
+    assert not list(tmp_path.glob("y*"))
+
+
+def test_people_who_cannot_be_trained_on_or_measured_are_told_before_the_training(people, tmp_path):
+    with pytest.raises(ValueError, match=r"people \(3\) are fewer than batch_ids \(4\)"):
+        read_material(RECIPE.model_copy(update={"people": 3}), people)
+    one = tmp_path / "one"
+    shutil.copytree(people, one)
+    for path in one.glob("*/b_*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="none of the 4 people held out is seen by two cameras"):
+        train(RECIPE, one, tmp_path / "run")
+    few = np.zeros(2, np.int64)
+    with pytest.raises(ValueError, match="nothing to calibrate on"):
+        calibrate(np.eye(2, dtype=np.float32), data.Split((Path("a"), Path("b")), few, few, few))
+
+
+def test_a_training_that_leaves_the_numbers_stops_and_keeps_what_it_had(people, tmp_path):
+    with pytest.raises(ValueError, match=r"epoch 1, step \d+: the losses are finite no longer; lower learning_rate$"):
+        train(RECIPE.model_copy(update={"learning_rate": 1e30, "precision": "fp32"}), people, tmp_path)
+    with pytest.raises(ValidationError, match="finite number"):
+        Recipe(learning_rate=float("inf"))
+
+
+def test_one_picture_of_a_person_in_a_camera_is_enough_to_train_on(people, tmp_path):
+    for path in people.glob("*/*_0.jpg"):
+        (tmp_path / "few" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "few" / path.parent.name)
+    train(RECIPE.model_copy(update={"batch_images": 4, "epochs": 1, "held_out_ids": 5}), tmp_path / "few", tmp_path / "run")
+    assert (tmp_path / "run" / "log.png").exists()
+
+
+def test_validation_asks_for_each_person_in_each_of_many_cameras():
+    shown = []
+
+    class Same:
+        def eval(self):
+            return self
+
+        main_classifiers = torch.zeros(1)
+
+        def embed(self, images):
+            shown.append(len(images))
+            return torch.ones(len(images), 1)
+
+    ids, cameras = np.repeat([1, 2], 150), np.tile(np.arange(150), 2)
+    held = data.Split((Path("a"),) * 300, ids, cameras, np.zeros(300, np.int64))
+    assert validate(Same(), held, np.zeros((300, 4, 4, 3), np.uint8)).queries == 300
 
 
 @pytest.mark.slow  # the compiler takes most of a minute
@@ -295,25 +385,57 @@ def test_embeddings_of_any_model_are_measured(market, tmp_path):
     paths = [path for part in ("query", "bounding_box_test") for path in sorted((market / part).iterdir())]
     ids = np.array([int(path.name[:4]) for path in paths])
     rows = 5 * np.eye(ids.max() + 1)[ids]  # whoever is told apart without fail, in rows of any length
-    np.savez(tmp_path / "sure.npz", names=[path.name for path in paths], rows=rows)
+    np.savez(tmp_path / "sure.npz", names=[f"{path.parent.name}/{path.name}" for path in paths], rows=rows)  # some are of one name
     done = passerby("reid", "eval", tmp_path / "sure.npz", "--data", market, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["map"] == 1
-    np.savez(tmp_path / "few.npz", names=[path.name for path in paths if path.name != paths[0].name], rows=rows[2:])
+    np.savez(tmp_path / "few.npz", names=[f"{path.parent.name}/{path.name}" for path in paths if path.name != paths[0].name], rows=rows[2:])
     np.savez(tmp_path / "short.npz", names=["a"], rows=rows)
     np.savez(tmp_path / "other.npz", boxes=rows)
     (tmp_path / "text.npz").write_text("rows")
+    (tmp_path / "empty.npz").write_text("")
+    np.savez(tmp_path / "twice.npz", names=[path.name for path in paths], rows=rows)
+    np.savez(tmp_path / "numbers.npz", names=np.arange(len(rows)), rows=rows)
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, rows)
     for name, message in (
         ("few", f"lacks 1 of 24 pictures, the first {paths[0].name}"),
         ("short", "there are 1 names"),
         ("other", "wanted is an .npz of names"),
         ("text", "not embeddings"),
         ("none", "no such file"),
+        ("twice", f"{paths[0].name} means several pictures"),
+        ("numbers", "names are no row of texts"),
+        ("array", "not embeddings"),
+        ("empty", "not embeddings"),
     ):
         done = passerby("reid", "eval", tmp_path / f"{name}.npz", "--data", market)
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_embeddings_of_own_people_go_by_folder_and_name(people, tmp_path):
+    """Files of different people may be of one name."""
+    paths = sorted(people.glob("*/*.jpg"))
+    rows = np.eye(12)[[int(path.parent.name) - 1 for path in paths]]
+    for form in (lambda path: f"{path.parent.name}/{path.name}", str):
+        np.savez(tmp_path / "sure.npz", names=[form(path) for path in paths], rows=rows)
+        done = passerby("reid", "eval", tmp_path / "sure.npz", "--data", people, "--json")
+        assert json.loads(done.stdout)["map"] == 1
+    np.savez(tmp_path / "bare.npz", names=[path.name for path in paths], rows=rows)
+    done = passerby("reid", "eval", tmp_path / "bare.npz", "--data", people)
+    assert done.returncode == 2
+    assert "means several pictures; give names as PERSON/FILE" in done.stderr
+
+
+def test_the_rank_sheet_shows_no_picture_that_does_not_count(people):
+    split = layouts.read_split(people, "gallery")
+    few = split.take(np.flatnonzero(split.ids <= 2))
+    rows = np.eye(3, dtype=np.float32)[few.ids]
+    sheet = rank_sheet(few, rows, few, rows, np.arange(1))  # of eight, two are of the query's own person and camera
+    assert (sheet[:, 72 + 12 + 6 * 72 :] == 255).all()
+    assert not (sheet[:, 72 + 12 + 5 * 72 : 72 + 12 + 6 * 72] == 255).all()
 
 
 def test_open_set_figures_by_hand():
@@ -354,27 +476,46 @@ def test_missed_and_invented_people_stand_on_the_sheet():
     assert nothing.shape == (48, 1200, 3)
 
 
+def offline(*_: object, **__: object) -> None:
+    raise URLError("no route to host")
+
+
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "says", "code"),
     [
-        (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe"),
-        (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known here"),
-        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "the layout of no data set that is known"),
-        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}/nowhere"], "nowhere: no such folder"),
-        (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read"),
-        (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory"),
-        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required"),
+        (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe", 2),
+        (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known here", 2),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "the layout of no data set that is known", 2),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{market}", "-o", "{tmp}/good.yaml"], "good.yaml: no folder that can be written", 5),
+        (["reid", "train", "{tmp}/offline.yaml", "--data", "{market}", "-o", "{tmp}/o"], "resnet18: torchvision cannot download", 2),
+        (["reid", "train", "{tmp}/start.yaml", "--data", "{market}", "-o", "{tmp}/o"], "good.yaml: not an ONNX file", 4),
+        (["reid", "train", "{tmp}/seed.yaml", "--data", "{market}", "-o", "{tmp}/o"], "seed.yaml: seed: Input should be greater", 2),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}/nowhere"], "nowhere: no such folder", 2),
+        (["reid", "eval", "{tmp}/good.onnx", "--data", "{market}"], "good.onnx: no such model file", 4),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/no/a.jpg"], "a.jpg: cannot be written: there is no", 5),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/a.txt"], "a.txt: its name is to end in .jpg", 2),
+        (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read", 2),
+        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: its name is to end in .onnx", 2),
+        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written: there is no folder", 5),
+        (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory", 2),
+        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required", 2),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_in_a_line(tmp_path, market, words, says, monkeypatch, capsys):
+def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, code, monkeypatch, capsys):
     (tmp_path / "typo.yaml").write_text("epoch: 3\n")
     (tmp_path / "good.yaml").write_text("epochs: 3\n")
-    monkeypatch.setattr("sys.argv", ["passerby", *(word.format(tmp=tmp_path, market=market) for word in words)])
+    small = "backbone: mobilenetv2_100\nheight: 64\nwidth: 32\nbatch_ids: 4\nheld_out_ids: 4\n"
+    (tmp_path / "offline.yaml").write_text(small.replace("mobilenetv2_100", "resnet18"))
+    (tmp_path / "start.yaml").write_text(f"{small}start: {tmp_path}/good.yaml\n")
+    (tmp_path / "seed.yaml").write_text("seed: -1\n")
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["passerby", *(word.format(tmp=tmp_path, market=market, trained=trained) for word in words)])
     with pytest.raises(SystemExit) as ended:
         main()
     told = capsys.readouterr().err
     assert says in told
-    assert ended.value.code == 2
+    assert ended.value.code == code
     assert len(told.splitlines()) == 1
 
 

@@ -15,6 +15,7 @@ from onnx import numpy_helper  # noqa: E402
 from onnxruntime import InferenceSession  # noqa: E402
 from torch import nn  # noqa: E402
 
+from detectors.session import ModelError  # noqa: E402
 from reid.backbones import mobile_network  # noqa: E402
 from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.model import MPN, Inference  # noqa: E402
@@ -254,6 +255,13 @@ def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
         start_from(model, without_convolutions(bundle, tmp_path), images)
     with pytest.raises(ValueError, match="not a bundle in fp32"):
         start_from(model, without_biases(bundle, tmp_path), images)
+    damaged = bytearray(bundle.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.onnx").write_bytes(damaged)
+    (tmp_path / "text.onnx").write_bytes(b"\xff" * 9)
+    for name, message in (("damaged", "damaged or changed"), ("text", "not an ONNX file"), ("none", "no such model file")):
+        with pytest.raises(ModelError, match=f"{name}.onnx: .*{message}"):
+            start_from(model, tmp_path / f"{name}.onnx", images)
 
 
 def without_biases(bundle, folder):
@@ -263,6 +271,7 @@ def without_biases(bundle, folder):
     for node in model.graph.node:
         if node.op_type == "Conv":
             del node.input[2:]
+    del model.metadata_props[:]
     onnx.save(model, folder / "unbiased.onnx")
     return folder / "unbiased.onnx"
 
@@ -272,6 +281,7 @@ def without_convolutions(bundle, folder):
 
     model = onnx.load(bundle)
     del model.graph.node[:]
+    del model.metadata_props[:]
     onnx.save(model, folder / "empty.onnx")
     return folder / "empty.onnx"
 

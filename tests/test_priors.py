@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.batches import augment
+from reid.embedder import WEIGHTS
 from reid.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, moved, read_bodies, stripes, write_bodies
 
 
@@ -91,6 +92,13 @@ def test_stored_and_read(tmp_path):
     np.testing.assert_array_equal(found.ranges[1], [0, 1])  # unknown: the whole picture
     with pytest.raises(ValueError, match=r"knows 0 of 2 pictures; run passerby reid priors again"):
         read_bodies(tmp_path, ["b/1.jpg", "b/2.jpg"])
+    for content in (b"", b"no archive"):
+        (tmp_path / "priors.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"priors.npz: not what passerby reid priors writes .*; run it again"):
+            read_bodies(tmp_path, ["a/1.jpg"])
+    np.savez(tmp_path / "priors.npz", rows=np.zeros(3))
+    with pytest.raises(ValueError, match=r"priors.npz: not what passerby reid priors writes"):
+        read_bodies(tmp_path, ["a/1.jpg"])
     with pytest.raises(FileNotFoundError, match="passerby reid priors writes it"):
         read_bodies(tmp_path / "nowhere", ["a"])
 
@@ -138,6 +146,9 @@ def test_the_command_stores_what_a_model_finds(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "of 2 pictures" in done.stdout.splitlines()[-1]
     assert read_bodies(tmp_path, ["anna/door_1.jpg", "ben/door_1.jpg"]).ranges.shape == (2, 2)
+    other = passerby("reid", "priors", "--data", tmp_path, "--model", WEIGHTS / "mpn-mobilenetv2-128.onnx")
+    assert other.returncode == 4
+    assert "give a segmentation or pose model" in other.stderr
     bad = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "none.pt")
-    assert bad.returncode == 2
+    assert bad.returncode == 4
     assert "ultralytics cannot open it" in bad.stderr

@@ -32,6 +32,8 @@ def test_crops_of_any_size_give_unit_rows(embedder):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(embedder.embed(crops[1:2]), rows[1:2], atol=1e-5)  # the batch changes nothing
     assert embedder.embed([]).shape == (0, embedder.dimension)
+    with pytest.raises(ValueError, match=r"a single one of \(64, 32, 3\) goes in a list"):
+        embedder.embed(crops[2])
 
 
 def test_boxes_over_the_edge_thin_and_outside_are_defined(embedder):
@@ -42,6 +44,9 @@ def test_boxes_over_the_edge_thin_and_outside_are_defined(embedder):
     assert np.isfinite(embedder.embed_boxes(frame, boxes)).all()
     with pytest.raises(ValueError, match="box 1 is not finite"):
         embedder.embed_boxes(frame, np.array([[0, 0, 1, 1], [np.nan, 0, 1, 1]]))
+    assert embedder.embed_boxes(frame, np.array([])).shape == (0, embedder.dimension)
+    with pytest.raises(ValueError, match=r"boxes must be \(n, 4\), not \(4,\)"):
+        embedder.embed_boxes(frame, np.array([0, 0, 10, 10]))
 
 
 def test_models_that_are_no_bundle_are_named(tmp_path):
