@@ -18,6 +18,7 @@ from detectors.evaluate import CONFIDENT_SCORE, Quality, Sample, evaluate, yolo_
 from detectors.onnx import OnnxDetector
 from detectors.quantise import Precision, half, int8, metadata
 from detectors.session import open_model
+from detectors.whole_file import put
 
 MEASURED_SIZE = 416  # the longest side of person-boxes' pictures
 MOST_LOST = 0.02  # AP50
@@ -124,5 +125,5 @@ def export(
                 raise ValueError(
                     f"{source}: in {precision} AP50 falls from {before.ap50:.3f} to {after.ap50:.3f}; at most {MOST_LOST} is allowed"
                 )
-        out.write_bytes(draft.read_bytes())
+        put(draft, out)
     return before, after

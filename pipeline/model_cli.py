@@ -101,7 +101,7 @@ def write_picture(path: Path, picture: Any) -> None:
     import cv2
 
     try:
-        path.write_bytes(cv2.imencode(path.suffix or ".jpg", picture)[1].tobytes())
+        path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
     except (OSError, cv2.error) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from None
 

@@ -38,6 +38,11 @@ def held_out(split: Split, number: int, seed: int) -> np.ndarray:
     return np.isin(split.ids, np.random.default_rng(seed).permutation(np.unique(split.ids))[:number])
 
 
+def one_each(split: Split) -> np.ndarray:
+    """The row of one picture of each identity in each camera."""
+    return np.unique(np.stack([split.ids, split.cameras], 1), axis=0, return_index=True)[1]
+
+
 def fingerprint(split: Split, root: Path) -> str:
     """SHA-256 of a split's file names below ``root``, in whatever order: whether two trainings mean the same pictures."""
     return hashlib.sha256("\n".join(sorted(path.relative_to(root).as_posix() for path in split.paths)).encode()).hexdigest()

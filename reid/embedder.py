@@ -84,7 +84,9 @@ def crop_boxes(frame: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
 
     Raises ValueError for NaN or infinity, and for boxes of another shape than (n, 4).
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4) if not np.size(boxes) else np.asarray(boxes)
+    boxes = np.asarray(boxes)
+    if not boxes.size:
+        return []
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must be (n, 4), not {boxes.shape}")
     if not np.isfinite(boxes).all():

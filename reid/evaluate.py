@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def given_rows(path: Path, *splits: Split) -> list[np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with path.open("rb") as file, np.load(file) as stored:
+        with np.load(path) as stored:
             names, rows = stored["names"].tolist(), np.asarray(stored["rows"], np.float32)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("names are no row of texts")
@@ -124,8 +125,8 @@ def rows_of(path: Path, names: list[str], split: Split) -> list[int]:
             break
     else:
         raise ValueError(f"{path}: lacks {len(missing)} of {len(keys)} pictures, the first {missing[0][0]}")
-    unclear = [key for key in keys if len(place[key]) > 1]
-    if unclear or len(set(keys)) < len(keys):
-        first = unclear[0] if unclear else next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{path}: {'/'.join(first)} means several pictures; give names as PERSON/FILE, each once")
+    pictures = Counter(keys)
+    for key in keys:
+        if len(place[key]) > 1 or pictures[key] > 1:
+            raise ValueError(f"{path}: {'/'.join(key)} means several pictures; give names as PERSON/FILE, each once")
     return [place[key][0] for key in keys]

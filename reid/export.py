@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from detectors.quantise import static_int8, to_half
 from detectors.session import open_model
+from detectors.whole_file import put
 from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, open_bundle, sealed
 from reid.calibration import calibrate
 from reid.checkout import commit
@@ -27,13 +28,12 @@ from reid.openset import pool
 from reid.packing import pack, unpack
 from reid.pixels import MEAN, STD, embeddings, to_tensor
 from reid.recipe import Recipe
-from reid.train import build, read_checkpoint
+from reid.train import HELD_OUT, build, read_checkpoint
 from reid.whitening import half_whitening
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
 FIRST_SPARED = (0, 4, 8, 16, 32)  # so many first convolutions stay in single precision, if fewer will not do: their ranges are the widest
 RANGE_CROPS = 256
-HELD_OUT = "held_out"  # the fingerprint of the held-out pictures, as in a checkpoint, in a bundle's recipe
 WHITENING_CROPS = 6000  # of which the principal components are taken
 
 
@@ -104,7 +104,9 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
         with torch.no_grad():
             return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
 
-    told = {"epochs_done": state["epoch"]} | {name: state[name] for name in (HELD_OUT,) if name in state}
+    told = {"epochs_done": state["epoch"]}
+    if HELD_OUT in state:  # those of before have none
+        told[HELD_OUT] = state[HELD_OUT]
     return Source(path, (recipe.model_dump(mode="json") | told,), network, in_torch)
 
 
@@ -134,8 +136,8 @@ def check_people(sources: Sequence[Source], every: Split, root: Path, data: Path
     for source in sources:
         for recipe in source.recipes:
             told = Recipe.model_validate(known(recipe))
-            held = every.take(held_out(every, told.held_out_ids, told.held_out_seed))
-            if recipe.get(HELD_OUT, mine := fingerprint(held, root)) != mine:
+            now = fingerprint(every.take(held_out(every, told.held_out_ids, told.held_out_seed)), root)
+            if recipe.get(HELD_OUT, now) != now:
                 raise ValueError(
                     f"{source.path}: was trained on other pictures than {data} has now: who was held out cannot be told; give those"
                 )
@@ -226,11 +228,5 @@ def export(
         draft.write_bytes(sealed(model.SerializeToString()))
         open_bundle(draft, "cpu")
         worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
-        beside = out.with_name(f"{out.name}.tmp")
-        try:
-            beside.write_bytes(draft.read_bytes())
-            beside.replace(out)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        put(draft, out)
     return facts, worst

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from reid.data import Split
+from reid.data import Split, one_each
 
 Part = Literal["train", "query", "gallery"]
 Row = tuple[Path, int, int, int]
@@ -123,8 +123,7 @@ def read_split(root: Path, part: Part) -> Split:
     layout = recognise(root)
     if layout is OWN:
         split = _split(_own_people(root))
-        keys = np.stack([split.ids, split.cameras], 1)
-        return split.take(np.unique(keys, axis=0, return_index=True)[1]) if part == "query" else split
+        return split.take(one_each(split)) if part == "query" else split
     where = root / (", ".join(LISTS[part]) if layout is MSMT17 else FOLDERS[part])
     rows = list(_listed(root, part) if layout is MSMT17 else _in_folder(root / FOLDERS[part], layout))
     if len(rows) not in layout.counts[part]:

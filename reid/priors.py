@@ -108,7 +108,7 @@ def read_bodies(root: Path, names: list[str]) -> Bodies:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; passerby reid priors writes it")
     try:
-        with path.open("rb") as file, np.load(file) as stored:
+        with np.load(path) as stored:
             place = {name: row for row, name in enumerate(stored["names"].tolist())}
             masks = np.unpackbits(stored["masks"], axis=1, count=HEIGHT * WIDTH).reshape(-1, HEIGHT, WIDTH).astype(bool)
             known = Bodies(stored["ranges"].reshape(len(masks), 2), masks)

@@ -19,7 +19,7 @@ import torch
 from reid import losses
 from reid.backbones import Backbone, last_convolution
 from reid.batches import CHANNEL_ORDERS, Moved, augment, pk_batches, recolour
-from reid.data import Split, fingerprint, held_out, load_pictures
+from reid.data import Split, fingerprint, held_out, load_pictures, one_each
 from reid.evaluate import Retrieval, retrieval
 from reid.imitation import Imitation, taught
 from reid.layouts import read_split, recognise, unpacked
@@ -31,6 +31,7 @@ from reid.training_plot import plot_log
 from reid.warm import classifiers_from_centres, start_from
 
 TO_CHANGE = {"epochs", "threads", "compiled"}  # in a recipe, before a training goes on: who is held out and what is learned stay
+HELD_OUT = "held_out"  # where a checkpoint, and the recipe in a bundle, keep the fingerprint of the held-out pictures
 LOSSES = ("main", "aux", "align", "triplet", "imitation")
 
 
@@ -86,7 +87,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 def validate(mpn: MPN, held: Split, pictures: np.ndarray) -> Retrieval:
     """Retrieval on held-out identities: one picture per identity and camera asks, all are the gallery."""
     rows = in_batches(mpn.eval().embed, pictures, device_of(mpn)).numpy()
-    query = np.unique(np.stack([held.ids, held.cameras], 1), axis=0, return_index=True)[1]
+    query = one_each(held)
     return retrieval(rows[query], held.ids[query], held.cameras[query], rows, held.ids, held.cameras)
 
 
@@ -120,7 +121,7 @@ def read_material(recipe: Recipe, data: Path) -> Material:
         )
     kept_back = held_out(every, recipe.held_out_ids, recipe.held_out_seed)
     held, rest = every.take(kept_back), every.take(~kept_back)
-    if len(np.unique(np.stack([held.ids, held.cameras], 1), axis=0)) == len(np.unique(held.ids)):
+    if len(one_each(held)) == len(np.unique(held.ids)):
         raise ValueError(
             f"{data}: none of the {recipe.held_out_ids} people held out is seen by two cameras, and a training is measured by that"
         )
@@ -128,7 +129,7 @@ def read_material(recipe: Recipe, data: Path) -> Material:
         if recipe.people < recipe.batch_ids:
             raise ValueError(f"people ({recipe.people}) are fewer than batch_ids ({recipe.batch_ids}): not one batch; lower batch_ids")
         rest = rest.take(held_out(rest, recipe.people, recipe.held_out_seed))
-    told = {"trained_on": fingerprint(rest, root), "held_out": fingerprint(held, root)}
+    told = {"trained_on": fingerprint(rest, root), HELD_OUT: fingerprint(held, root)}
     held, held_pictures = load_pictures(held, recipe.height, recipe.width)
     split, pictures = load_pictures(rest, recipe.height, recipe.width)
     bodies = None
@@ -260,11 +261,10 @@ def train(recipe: Recipe, data: Path, out: Path, resume: bool = False) -> Path:
         imitation = Imitation(taught(recipe.teacher, material.pictures), recipe.parts * recipe.part_dim).to(device)
     average = copy.deepcopy(mpn).eval()
     optimizer = make_optimizer(mpn, imitation, recipe)
-    first = 0
+    first, log = 0, []
     if state is not None:
         restore(state, mpn, average, imitation, optimizer)
-        first = state["epoch"]
-    log = [] if state is None else state.get("log", [])
+        first, log = state["epoch"], state.get("log", [])
     steps = max(1, len(material.labels) // (recipe.batch_ids * recipe.batch_images))
     grid = map_size(mpn, recipe)
     if recipe.compiled:

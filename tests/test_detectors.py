@@ -18,6 +18,7 @@ from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
 from detectors.onnx import Layout, decode, suppress, yolox_grid
 from detectors.session import ModelError
+from detectors.whole_file import put
 from tracker.costs import iou
 
 
@@ -245,3 +246,19 @@ def test_quality_by_hand():
     assert measured.ap50_95 == pytest.approx(first + second * 0.3)  # 0.6 is over IoU 0.5, 0.55 and 0.6
     assert measured.false_when_confident == 0.5
     assert measured.recall_by_height["32_to_96"] == pytest.approx(2 / 3)
+
+
+def test_a_file_is_put_whole_or_stays_what_it_was(tmp_path):
+    (tmp_path / "draft").write_bytes(b"new")
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError):
+        put(tmp_path / "none", out)
+    (tmp_path / "model.onnx.tmp").mkdir()  # in the way of what is written first
+    with pytest.raises(OSError, match=r"model\.onnx\.tmp"):
+        put(tmp_path / "draft", out)
+    assert out.read_bytes() == b"old"
+    (tmp_path / "model.onnx.tmp").rmdir()
+    put(tmp_path / "draft", out)
+    assert out.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["draft", "model.onnx"]

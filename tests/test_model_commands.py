@@ -207,8 +207,6 @@ def test_one_picture_of_a_person_in_a_camera_is_enough_to_train_on(people, tmp_p
 
 
 def test_validation_asks_for_each_person_in_each_of_many_cameras():
-    shown = []
-
     class Same:
         def eval(self):
             return self
@@ -216,7 +214,6 @@ def test_validation_asks_for_each_person_in_each_of_many_cameras():
         main_classifiers = torch.zeros(1)
 
         def embed(self, images):
-            shown.append(len(images))
             return torch.ones(len(images), 1)
 
     ids, cameras = np.repeat([1, 2], 150), np.tile(np.arange(150), 2)
