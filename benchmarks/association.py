@@ -24,9 +24,9 @@ import numpy as np
 import yaml
 
 from detectors import Detections
-from pipeline.evaluation import evaluate
-from pipeline.mot import read_rows, write_frame
-from pipeline.refining import write_tracks
+from pipeline.evaluation.tracks import evaluate
+from pipeline.formats.mot import read_rows, write_frame
+from pipeline.identities.refinement import write_tracks
 from tracker import DeepSort, Tracks
 from tracker.refine import RefineSettings, Track, refine
 

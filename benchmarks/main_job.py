@@ -19,7 +19,7 @@ from pathlib import Path
 
 import av
 
-COMMAND = [sys.executable, "-m", "pipeline.cli", "run"]
+COMMAND = [sys.executable, "-m", "pipeline.cli.app", "run"]
 
 
 def in_a_row(clip: Path, times: int, out: Path) -> int:

@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import load_config
-from pipeline.identity_evaluation import PairScores, pair_scores
+from pipeline.evaluation.identities import PairScores, pair_scores
 from reid import Embedder
-from reid.calibration import calibrate
-from reid.data import Split, held_out
-from reid.evaluate import embed_split, given_rows
-from reid.layouts import MARKET, read_split
+from reid.datasets.layouts import MARKET, read_split
+from reid.datasets.split import Split, held_out
+from reid.evaluation.calibration import calibrate
+from reid.evaluation.retrieval import embed_split, given_rows
 from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
-from tracker.clustering import average_linkage
-from tracker.evidence import neighbours
+from tracker.linking.clustering import average_linkage
+from tracker.linking.evidence import neighbours
 
 RATE, SEQUENCE, LONGEST = 25.0, 7000.0, 100  # frames a second, seconds a sequence takes at most, frames within a tracklet
 

@@ -17,9 +17,9 @@ import cv2
 import mediapipe
 import numpy as np
 
-from reid.layouts import read_split, unpacked
-from reid.priors import Bodies, write_bodies
-from reid.silhouettes import body_of_mask
+from reid.datasets.layouts import read_split, unpacked
+from reid.training.priors import Bodies, write_bodies
+from reid.training.silhouettes import body_of_mask
 
 HEIGHT, WIDTH, EDGE = 512, 256, 32  # a picture as the models see it, and the least edge around it
 LEAST = 0.1  # of the picture

@@ -15,8 +15,8 @@ import csv
 import statistics
 from pathlib import Path
 
-from reid.recipe import Recipe
-from reid.train import train
+from reid.training.recipe import Recipe
+from reid.training.train import train
 
 VARIANTS: dict[str, dict[str, object]] = {
     "all (K = 4)": {},

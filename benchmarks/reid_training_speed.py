@@ -17,10 +17,10 @@ import torch
 import yaml
 from rounds import in_turns
 
-from reid.data import Split
-from reid.priors import Bodies
-from reid.recipe import Recipe
-from reid.train import Material, build, loss_terms, make_optimizer, map_size
+from reid.datasets.split import Split
+from reid.training.priors import Bodies
+from reid.training.recipe import Recipe
+from reid.training.train import Material, build, loss_terms, make_optimizer, map_size
 
 IDS = 676
 
@@ -57,7 +57,7 @@ def main() -> None:
     recipe = Recipe.model_validate(yaml.safe_load(options.config.read_text()))
     single, half = (recipe.model_copy(update={"precision": precision}) for precision in ("fp32", "bf16"))
     ways = {"fp32": a_step(single), "bf16": a_step(half)}
-    with mock.patch("reid.backbones.quicken", lambda network: None):
+    with mock.patch("reid.network.backbones.quicken", lambda network: None):
         ways["bf16, PyTorch's own gradient of strided depthwise convolutions"] = a_step(half)
     if options.compiled:
         for name, like in (("fp32", single), ("bf16", half)):

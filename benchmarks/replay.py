@@ -19,11 +19,11 @@ import numpy as np
 
 from detectors import Detections
 from pipeline.config import load_config
-from pipeline.identity_evaluation import merged
-from pipeline.mot import write_frame
+from pipeline.evaluation.identities import merged
+from pipeline.formats.mot import write_frame
 from reid import Embedder
-from reid.evaluate import embed_split
-from reid.layouts import read_split
+from reid.datasets.layouts import read_split
+from reid.evaluation.retrieval import embed_split
 from tracker import DeepSort, Event, Linker, Site, Tracklets, TrackletUpdate, apply_events, associate
 
 WIDTH, HEIGHT, TALL = 1280, 720, 200.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.detections import Detections
 from detectors.onnx import OnnxDetector
-from detectors.session import Device, ModelError
+from detectors.runtime.session import Device, ModelError
 
 WEIGHTS = Path(__file__).parent / "weights"
 

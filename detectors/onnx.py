@@ -14,7 +14,7 @@ import numpy as np
 
 from detectors.detections import Detections
 from detectors.letterbox import Fit, as_bgr, input_size, letterbox
-from detectors.session import Device, ModelError, Session, open_model
+from detectors.runtime.session import Device, ModelError, Session, open_model
 
 Head = Literal["yolo", "end2end", "yolox"]
 

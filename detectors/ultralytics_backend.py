@@ -9,7 +9,7 @@ import numpy as np
 
 from detectors.detections import Detections
 from detectors.letterbox import as_bgr
-from detectors.session import ModelError
+from detectors.runtime.session import ModelError
 
 
 def open_ultralytics(model: str, task: str | None = None) -> Any:

@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from detectors.load import DetectorSettings
 from pipeline.errors import UsageError
-from pipeline.motion import MotionGate
-from pipeline.yaml_file import read_yaml
+from pipeline.formats.yaml_file import read_yaml
 from reid.embedder import EmbedderSettings
-from tracker.association import AssociationSettings
-from tracker.linker import LinkerSettings
+from tracker.following.settings import TrackerSettings
+from tracker.linking.association import AssociationSettings
+from tracker.linking.linker import LinkerSettings
 from tracker.refine import RefineSettings
-from tracker.settings import TrackerSettings
 
 
 class Reading(BaseModel):
@@ -47,6 +46,18 @@ class Output(BaseModel):
     trail: float = Field(default=2.0, ge=0)
     fill: float = Field(default=2.0, ge=0, le=60)
     sheet_crops: int = Field(default=12, ge=1, le=64)
+
+
+class MotionGate(BaseModel):
+    """Whether still scenes skip the detector. ``most``: frames in a row at most, by which a new person can be late; 0: no gate.
+
+    A scene is still where no spot of its grey picture differs by more than ``change`` levels from the last one that was looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    most: int = Field(default=0, ge=0)
+    change: float = Field(default=10.0, gt=0)
 
 
 class Config(BaseModel):

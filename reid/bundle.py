@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detectors.session import Device, ModelError, Session, open_model
+from detectors.runtime.session import Device, ModelError, Session, open_model
 
 KEY = "passerby.reid"
 SEAL = "passerby.sha256"
@@ -83,7 +83,7 @@ def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[
     session = open_model(path, device, threads)
     check_seal(path, session.metadata)
     if KEY not in session.metadata:
-        raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with reid/export.py")
+        raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with passerby reid export")
     try:
         facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
     except (ValidationError, json.JSONDecodeError) as error:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from unittest import mock
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 
 
 def passerby(*words: object) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from detectors import Detections
-from pipeline.areas import area, within
+from pipeline.engine.areas import area, within
 from tracker.site import CameraPlace
 
 SQUARE = [[10, 10], [50, 10], [50, 50], [10, 50]]

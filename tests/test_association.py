@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tracker import AssociationSettings, Site, Tracklets, associate, evidence
-from tracker.clustering import average_linkage, reassign
+from tracker import AssociationSettings, Site, Tracklets, associate
+from tracker.linking import evidence
+from tracker.linking.clustering import average_linkage, reassign
 
 
 def tracklets(rows, paths=None) -> Tracklets:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_identities import recorded
 
-from pipeline.corrections import Correction, corrected
+from pipeline.identities.corrections import Correction, corrected
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ def test_a_broken_log_is_named(associated):
 
 
 def test_the_best_crop_is_the_one_shown(tmp_path):
-    from pipeline.sheets import CROP_HEIGHT, crop_of, write_sheet
-    from pipeline.tracklets import Tracklet
+    from pipeline.formats.contact_sheet import CROP_HEIGHT, crop_of, write_sheet
+    from pipeline.formats.tracklet import Tracklet
 
     shades = [40, 90, 140, 190, 60, 80, 220]  # the last stands in the second row
     crops = tuple(cv2.imencode(".png", np.full((CROP_HEIGHT, 50, 3), shade, np.uint8))[1].tobytes() for shade in shades)

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import Detections, load_detector
-from detectors.boxes_file import read_boxes
-from detectors.evaluate import evaluate
 from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
 from detectors.onnx import Layout, decode, suppress, yolox_grid
-from detectors.session import ModelError
-from detectors.whole_file import put
-from tracker.costs import iou
+from detectors.runtime.atomic_file import put
+from detectors.runtime.session import ModelError
+from detectors.training.evaluate import evaluate
+from pipeline.formats.boxes_file import read_boxes
+from tracker.following.costs import iou
 
 
 @settings(max_examples=60, deadline=None)
@@ -195,8 +195,8 @@ def yolo_format(tmp_path_factory):
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 0.6), ("int8", 0.4)])
 def test_smaller_forms_find_the_same_people(yolo_format, tmp_path, monkeypatch, precision, share):
     pytest.importorskip("torch", reason="needs the extra [train]")
-    from detectors import export as module
-    from detectors.export import export
+    from detectors.training import export as module
+    from detectors.training.export import export
 
     monkeypatch.setattr(module, "MOST_LOST", 0.2)  # of 18 drawn people, one is much
 
@@ -214,7 +214,7 @@ def test_smaller_forms_find_the_same_people(yolo_format, tmp_path, monkeypatch, 
 
 def test_a_form_that_finds_fewer_people_is_not_written(yolo_format, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="needs the extra [train]")
-    from detectors import export as module
+    from detectors.training import export as module
 
     monkeypatch.setattr(module, "MOST_LOST", -1.0)
     with pytest.raises(ValueError, match="AP50 falls from"):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipeline.config import load_config
-from pipeline.site import load_site
+from pipeline.formats.site_file import load_site
 from tracker import Site
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.demo import obtain_clip
 from pipeline.errors import SourceError
-from pipeline.evaluation import evaluate
+from pipeline.evaluation.tracks import evaluate
+from pipeline.jobs.demo_clip import obtain_clip
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def followed(clip, tmp_path_factory):
     """The whole clip, as a user would run it."""
     out = tmp_path_factory.mktemp("vtest")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "run", str(clip), "-o", str(out), "--json"], capture_output=True, text=True
+        [sys.executable, "-m", "pipeline.cli.app", "run", str(clip), "-o", str(out), "--json"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)

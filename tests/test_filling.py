@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from pipeline.filling import TracksWriter
-from pipeline.sources import Frame
+from pipeline.sinks.tracks_text import TracksWriter
+from pipeline.sources.frame import Frame
 from tracker import Tracks
 
 

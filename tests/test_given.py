@@ -11,8 +11,8 @@ import pytest
 from clips import figure, write_clip
 from command import passerby
 
-from pipeline.collecting import file_names
-from pipeline.given import GivenTracks
+from pipeline.engine.given_tracks import GivenTracks
+from pipeline.identities.training_set import file_names
 from tracker import TrackerSettings
 
 LOOKS = {7: ((40, 40, 200), (60, 50, 40)), 12: ((60, 170, 60), (160, 160, 170))}  # shirt, trousers of two people
@@ -138,7 +138,7 @@ def test_cameras_of_a_training_set_stay_apart_whatever_their_names():
 
 
 def test_people_who_were_found_become_a_training_set(cameras, tmp_path):
-    from reid.layouts import OWN, read_split, recognise
+    from reid.datasets.layouts import OWN, read_split, recognise
 
     out, people = tmp_path / "out", tmp_path / "people"
     text = [

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from command import passerby
 
-from pipeline.identity_evaluation import pair_scores
-from pipeline.mot import write_frame
-from pipeline.sheets import write_sheet
-from pipeline.table import TrackletTable
-from pipeline.tracklets import Tracklet
+from pipeline.evaluation.identities import pair_scores
+from pipeline.formats.contact_sheet import write_sheet
+from pipeline.formats.mot import write_frame
+from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.tracklet_table import TrackletTable
 
 FACTS = {"reid": "0" * 64, "slope": "25", "offset": "-8.5"}
 PEOPLE = {1: [1.0, 0, 0], 2: [0, 1.0, 0], 3: [0, 0, 1.0]}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detectors import Detections
+from pipeline.engine.journal import Journal, Step
 from pipeline.errors import UsageError
-from pipeline.journal import Journal, Step
 
 
 def step(index: int) -> Step:

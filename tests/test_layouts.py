@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from reid import layouts
-from reid.data import load_pictures
-from reid.layouts import read_split, recognise, unpacked
+from reid.datasets import layouts
+from reid.datasets.layouts import read_split, recognise, unpacked
+from reid.datasets.split import load_pictures
 
 NAMES = {
     "Market-1501": (["0002_c1s1_000451_03.jpg", "0002_c3s2_000001_01.jpg.jpg", "-1_c1s1_000401_03.jpg", "0000_c2s1_000001_01.jpg"], 3),

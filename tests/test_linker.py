@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker import AssociationSettings, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
-from tracker.clustering import agreement, revise
+from tracker.linking.clustering import agreement, revise
 
 A, B, C = [1.0, 0, 0, 0.1], [0, 1.0, 0, 0.1], [0, 0, 1.0, 0.1]
 

@@ -16,19 +16,21 @@ from command import passerby
 from pydantic import ValidationError
 
 from detectors import Detections
-from detectors.miss_sheet import miss_sheet
-from detectors.session import ModelError
-from pipeline.cli import main
-from reid import Embedder, data, layouts
-from reid.calibration import calibrate
-from reid.evaluate import embed_split, retrieval
-from reid.export import LEAST_COSINE, export
-from reid.imitation import Imitation, taught
-from reid.openset import open_set
-from reid.priors import Bodies, write_bodies
-from reid.rank_sheet import rank_sheet
-from reid.recipe import Recipe
-from reid.train import learning_rate, read_material, train, validate
+from detectors.runtime.session import ModelError
+from detectors.training.miss_sheet import miss_sheet
+from pipeline.cli.app import main
+from reid import Embedder
+from reid.datasets import layouts
+from reid.datasets import split as data
+from reid.evaluation.calibration import calibrate
+from reid.evaluation.openset import open_set
+from reid.evaluation.rank_sheet import rank_sheet
+from reid.evaluation.retrieval import embed_split, retrieval
+from reid.export.export import LEAST_COSINE, export
+from reid.training.imitation import Imitation, taught
+from reid.training.priors import Bodies, write_bodies
+from reid.training.recipe import Recipe
+from reid.training.train import learning_rate, read_material, train, validate
 
 RECIPE = Recipe(
     backbone="mobilenetv2_100", pretrained=False, height=64, width=32, parts=2, part_width=16, part_dim=8, batch_ids=4, batch_images=2,
@@ -84,7 +86,7 @@ def stopped_in_its_second_epoch(recipe: Recipe, data: Path, folder: Path) -> Non
     class Stop(Exception):
         pass
 
-    import reid.train as module
+    import reid.training.train as module
 
     real, calls = module.validate, []
 
@@ -242,7 +244,7 @@ def test_frozen_stages_stay_as_they_are(trained):
     state = torch.load(trained, map_location="cpu", weights_only=True)
     start = Recipe(**state["recipe"])
     torch.manual_seed(start.seed)
-    from reid.train import build
+    from reid.training.train import build
 
     fresh = build(start, state["ids"]).state_dict()
     for name, value in state["model"].items():
@@ -523,7 +525,7 @@ def test_a_data_set_with_pictures_missing_is_refused(market, monkeypatch):
 
 
 def test_figures_as_json_and_as_lines(capsys):
-    from pipeline.model_cli import tell
+    from pipeline.cli.checks import tell
 
     values = {"map": 0.123456, "tpir_1": {"value": 0.5, "low": 0.4, "high": 0.6}, "recall_by_height": {"over_96": 0.9, "under_32": None}}
     tell(values, True)

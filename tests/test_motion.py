@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.motion import MotionGate, StillScene
+from pipeline.config import MotionGate
+from pipeline.engine.motion_gate import StillScene
 
 SCENE = cv2.resize(np.random.default_rng(0).integers(60, 200, (9, 16, 3), np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC)
 

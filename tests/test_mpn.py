@@ -15,15 +15,15 @@ from onnx import numpy_helper  # noqa: E402
 from onnxruntime import InferenceSession  # noqa: E402
 from torch import nn  # noqa: E402
 
-from detectors.session import ModelError  # noqa: E402
-from reid.backbones import mobile_network  # noqa: E402
-from reid.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
-from reid.model import MPN, Inference  # noqa: E402
-from reid.packing import pack, unpack  # noqa: E402
-from reid.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
-from reid.recipe import Recipe  # noqa: E402
-from reid.strided import DepthwiseConv2d, quicken  # noqa: E402
-from reid.train import build, make_optimizer  # noqa: E402
+from detectors.runtime.session import ModelError  # noqa: E402
+from reid.network.backbones import mobile_network  # noqa: E402
+from reid.network.mpn import MPN, Inference  # noqa: E402
+from reid.network.packing import pack, unpack  # noqa: E402
+from reid.network.strided_depthwise import DepthwiseConv2d, quicken  # noqa: E402
+from reid.training.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
+from reid.training.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
+from reid.training.recipe import Recipe  # noqa: E402
+from reid.training.train import build, make_optimizer  # noqa: E402
 
 
 class Tiny(nn.Module):
@@ -179,7 +179,7 @@ def test_attention_weighs_each_part_by_its_own_channels():
 @pytest.mark.parametrize("given", [False, True])
 def test_a_neck_starts_from_a_bundle(tmp_path, given):
     """From a bundle with a neck the embeddings are the bundle's; from one without, the neck begins as a plain norm."""
-    from reid.warm import start_from
+    from reid.training.warm_start import start_from
 
     model = mpn(neck=given).train()
     for _ in range(3):
@@ -202,8 +202,8 @@ def test_a_neck_starts_from_a_bundle(tmp_path, given):
 def test_a_training_starts_from_any_network_of_a_joined_bundle(tmp_path):
     import onnx
 
-    from reid.joining import Network, joined
-    from reid.warm import start_from
+    from reid.export.joining import Network, joined
+    from reid.training.warm_start import start_from
 
     models, networks = [], []
     for neck in (True, False):
@@ -229,9 +229,9 @@ def test_a_training_starts_from_any_network_of_a_joined_bundle(tmp_path):
 def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     pytest.importorskip("timm", reason="the backbones need the extra [train]")
     from reid.embedder import WEIGHTS
-    from reid.recipe import Recipe
-    from reid.train import build
-    from reid.warm import classifiers_from_centres, start_from
+    from reid.training.recipe import Recipe
+    from reid.training.train import build
+    from reid.training.warm_start import classifiers_from_centres, start_from
 
     bundle = WEIGHTS / "mpn-mobilenetv2-128.onnx"
     images = torch.randn(6, 3, 128, 64, generator=torch.Generator().manual_seed(0))
@@ -354,7 +354,7 @@ def test_the_quick_gradient_of_strided_depthwise_convolutions_is_the_gradient(na
 
 
 def test_half_whitening_divides_components_by_the_root_of_their_spread():
-    from reid.whitening import half_whitening
+    from reid.export.whitening import half_whitening
 
     rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.normal(size=(5, 5)))

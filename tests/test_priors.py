@@ -9,9 +9,9 @@ from command import passerby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.batches import augment
 from reid.embedder import WEIGHTS
-from reid.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, moved, read_bodies, stripes, write_bodies
+from reid.training.batches import augment
+from reid.training.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, moved, read_bodies, stripes, write_bodies
 
 
 def silhouette(top: float, bottom: float, height: int = 128, width: int = 64) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_what_a_model_says_becomes_bodies():
     pytest.importorskip("timm", reason="needs the extra [train]")
     from ultralytics.engine.results import Results
 
-    from reid.silhouettes import read_results
+    from reid.training.silhouettes import read_results
 
     picture, mask = np.zeros((128, 64, 3), np.uint8), silhouette(0.25, 0.75)
     boxes = torch.tensor([[0.0, 0, 10, 20, 0.9, 0], [16, 32, 48, 96, 0.8, 0]])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_identities import box, recorded
 
-from pipeline.mot import read_rows
+from pipeline.formats.mot import read_rows
 from tracker.refine import RefineSettings, Track, refine, smooth
 
 TIMES = np.arange(200) / 10

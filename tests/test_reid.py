@@ -8,14 +8,14 @@ import subprocess
 import numpy as np
 import pytest
 
-from detectors.session import ModelError
+from detectors.runtime.checkout import commit
+from detectors.runtime.session import ModelError
 from reid import Embedder
-from reid.batches import augment, pk_batches
 from reid.bundle import KEY, SEAL
-from reid.checkout import commit
 from reid.embedder import crop_boxes, shipped
-from reid.evaluate import average_precision, retrieval
-from reid.rerank import reranked
+from reid.evaluation.rerank import reranked
+from reid.evaluation.retrieval import average_precision, retrieval
+from reid.training.batches import augment, pk_batches
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from clips import numbered, write_clip
 
-COMMAND = [sys.executable, "-m", "pipeline.cli"]
+COMMAND = [sys.executable, "-m", "pipeline.cli.app"]
 
 
 def passerby(*arguments, **options) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,9 @@ import pytest
 from clips import numbered, write_clip
 
 from pipeline.errors import SourceError
-from pipeline.prefetch import Prefetch
-from pipeline.sources import Selection, open_source
+from pipeline.sources.frame import Selection
+from pipeline.sources.open import open_source
+from pipeline.sources.prefetch import Prefetch
 
 
 def read(source, **selection):

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from detectors import Detections
-from tracker import DeepSort, kalman
-from tracker.assignment import assign
-from tracker.costs import iou, misfit, visibility
-from tracker.gallery import Gallery
+from tracker import DeepSort
+from tracker.following import kalman
+from tracker.following.assignment import assign
+from tracker.following.costs import iou, misfit, visibility
+from tracker.following.gallery import Gallery
 from tracker.interop import from_supervision, to_supervision
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detectors.detections import Detections
-from tracker.deepsort import Tracks
+from tracker.following.deepsort import Tracks
 
 if TYPE_CHECKING:
     import supervision

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tracker import costs, evidence
-from tracker.assignment import assign
-from tracker.kalman import to_centre, to_corners
-from tracker.settings import TrackerSettings, not_negative, over_zero
+from tracker.following import costs
+from tracker.following.assignment import assign
+from tracker.following.kalman import to_centre, to_corners
+from tracker.following.settings import TrackerSettings, not_negative, over_zero
+from tracker.linking import evidence
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What detectors and re-ID share at run time: ONNX sessions, precision, atomic files."""

@@ -1,0 +1,1 @@
+"""Training, measuring and exporting detectors. Needs the extra ``[train]``."""

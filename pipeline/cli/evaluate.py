@@ -1,0 +1,82 @@
+"""``passerby eval`` and ``eval-identities``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    gt: Annotated[Path, typer.Option("--gt", help="Ground truth in MOTChallenge format.")],
+    tracks: Annotated[Path, typer.Option("--tracks", help="Tracks in MOTChallenge format.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score tracks against ground truth with TrackEval: HOTA, DetA, AssA, IDF1, MOTA, switches, fragments."""
+    from dataclasses import asdict
+
+    from pipeline.evaluation.tracks import evaluate as score
+
+    scores = score({tracks.stem: (gt, tracks)})
+    if as_json:
+        print(json.dumps(asdict(scores)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches", "fragments")
+    table.add_row(
+        *(f"{value:.2f}" for value in (scores.hota, scores.det_a, scores.ass_a, scores.idf1, scores.mota)),
+        str(scores.switches),
+        str(scores.fragments),
+    )
+    Console().print(table)
+
+
+def evaluate_identities(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of passerby run.")],
+    gt: Annotated[list[str], typer.Option(metavar="CAMERA=GT.TXT", help="Ground truth of a camera, identities shared by all cameras.")],
+    identities: Annotated[Path | None, typer.Option(help="Output folder of passerby associate; else the first run's identities.")] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file, for the plot.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of precision against recall over the threshold.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score identities over cameras: multi-camera IDF1 and HOTA, precision and recall of pairs of tracklets."""
+    from dataclasses import asdict
+
+    from pipeline.errors import UsageError
+    from pipeline.evaluation import identities as scoring
+    from pipeline.formats.site_file import load_site
+    from pipeline.identities.recorded import read_runs
+    from tracker import AssociationSettings
+
+    truth = {}
+    for item in gt:
+        name, sign, path = item.partition("=")
+        if not sign:
+            raise UsageError(f"--gt {item}: write it as CAMERA=GT.TXT")
+        truth[name] = Path(path)
+    recorded, out = read_runs(runs), identities or runs[0]
+    unknown = sorted(set(truth) - set(recorded.tracklets.cameras.tolist()))
+    if unknown:
+        raise UsageError(
+            f"--gt {unknown[0]}=...: no tracklet of such a camera; there are {', '.join(sorted(set(recorded.tracklets.cameras)))}"
+        )
+    who = scoring.true_identities(recorded, truth)
+    pairs = scoring.pair_scores(scoring.identities_of(recorded, out), who)
+    boxes = scoring.merged(truth, {camera: out / camera / "tracks.global.txt" for camera in truth})
+    if plot is not None:
+        scoring.plot_curve(scoring.curve(recorded, who, load_site(site), AssociationSettings()), pairs, plot)
+    if as_json:
+        print(json.dumps({"boxes": asdict(boxes), "pairs": asdict(pairs)}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("HOTA", "AssA", "IDF1", "pair precision", "pair recall", "pair F1")
+    table.add_row(
+        *(f"{value:.2f}" for value in (boxes.hota, boxes.ass_a, boxes.idf1, 100 * pairs.precision, 100 * pairs.recall, 100 * pairs.f1))
+    )
+    Console().print(table)

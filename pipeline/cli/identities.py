@@ -1,0 +1,144 @@
+"""``passerby associate``, ``refine`` and ``identities``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import EXIT_CODES, people_line, report_failures
+
+
+def associate(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
+    runs: Annotated[list[Path] | None, typer.Argument(help="Output folders of passerby run.")] = None,
+    tracks: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Any tracker's MOTChallenge text of a camera, with its --video.")
+    ] = None,
+    video: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="The video that --tracks NAME=... is of.")] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
+    ] = None,
+    refined: Annotated[bool, typer.Option("--refine", help="Refine each run first, into OUT/refined.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Decide as if the cameras ran now; events.jsonl says what and when.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Say which tracks of any number of runs, or of any tracker with its videos, are the same person: identities, sheets and a page."""
+    from pipeline.config import load_config
+    from pipeline.engine.cameras import specify
+    from pipeline.errors import UsageError
+    from pipeline.formats.site_file import load_site
+    from pipeline.jobs.associate import associate_runs, given_run
+
+    settings, places, failed = load_config(config, set_ or ()), load_site(site), 0
+    runs = list(runs or ())
+    if tracks or video:
+        if not video:
+            raise UsageError("--tracks goes with the video it is of: add --video NAME=PATH")
+        specs = specify((), video, tracks=tracks or (), option="--video")
+        if bare := [spec.name for spec in specs if spec.tracks is None]:
+            raise UsageError(f"--video {bare[0]}=...: no --tracks {bare[0]}=TRACKS.TXT for it")
+        record = given_run(specs, settings, out / "given", places)
+        failed = record["exit_code"]
+        report_failures(record)
+        runs.append(out / "given")
+    if not runs:
+        raise UsageError("nothing to associate: give output folders of passerby run, or --tracks NAME=TRACKS.TXT with --video NAME=PATH")
+    if refined:
+        from pipeline.identities.refinement import refine_run
+
+        better = [out / "refined" / f"{at}-{run.resolve().name}" if len(runs) > 1 else out / "refined" for at, run in enumerate(runs, 1)]
+        for run, into in zip(runs, better, strict=True):
+            refine_run(run, into, settings.refine)
+        runs = better
+    counts = associate_runs(runs, out, places, settings, online)
+    print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
+    if failed:
+        raise typer.Exit(failed)
+
+
+identities_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES,
+    help="Correct identities by hand; the log, OUT/corrections.jsonl, is respected by later runs into the folder.",
+)  # fmt: skip
+
+
+OUT = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passerby run or passerby associate.")]
+
+
+@identities_app.command("merge", epilog=EXIT_CODES)
+def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more that are one person.")]) -> None:
+    """Make one person of several identities: that with the least number."""
+    from pipeline.identities import corrections
+    from pipeline.jobs.associate import correct
+
+    print(people_line(correct(out, lambda keys, ids: corrections.merge(keys, ids, identities))))
+
+
+@identities_app.command("split", epilog=EXIT_CODES)
+def split_identity(
+    out: OUT,
+    identity: Annotated[int, typer.Argument(help="The identity that is two people.")],
+    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Its tracks that are another person.")],
+) -> None:
+    """Take tracks out of an identity: together they are a person of their own."""
+    from pipeline.errors import UsageError
+    from pipeline.identities import corrections
+    from pipeline.jobs.associate import correct
+
+    named = []
+    for text in tracklets:
+        camera, sign, track = text.rpartition(":")
+        if not sign or not track.isdigit():
+            raise UsageError(f"{text!r} is no track: write CAMERA:TRACK, as identities.csv has them")
+        named.append((camera, int(track)))
+    print(people_line(correct(out, lambda keys, ids: corrections.split(keys, ids, identity, named))))
+
+
+@identities_app.command("forget", epilog=EXIT_CODES)
+def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Who is to be forgotten.")]) -> None:
+    """Remove people's embeddings and pictures from the results. Boxes stay, and they can still be seen in the annotated video."""
+    from pipeline.identities import corrections
+    from pipeline.jobs.associate import correct
+
+    print(people_line(correct(out, lambda keys, ids: corrections.forget(keys, ids, identities))))
+
+
+def refine(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder; with --tracks the text file to write.")],
+    run: Annotated[Path | None, typer.Argument(help="Output folder of passerby run.")] = None,
+    tracks: Annotated[Path | None, typer.Option(help="Any tracker's MOTChallenge text instead of a run.")] = None,
+    video: Annotated[Path | None, typer.Option(help="With --tracks: the video they are of; without it motion alone decides.")] = None,
+    reid: Annotated[str | None, typer.Option(help="With --video: shipped name or bundle (.onnx).")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, refine.gap=5 for example.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Make tracks better after the fact: split those that changed person, join broken ones, fill gaps, smooth boxes."""
+    from pipeline.config import load_config
+    from pipeline.errors import UsageError
+    from pipeline.identities.refinement import refine_run, refine_text
+
+    if (run is None) == (tracks is None):
+        raise UsageError("give either a run's output folder or --tracks FILE")
+    settings = load_config(config, set_ or (), {"reid.model": reid})
+    if run is not None:
+        if video is not None:
+            raise UsageError("--video goes with --tracks; a run has its embeddings already")
+        counts = refine_run(run, out, settings.refine)
+    else:
+        from reid import Embedder
+
+        assert tracks is not None
+        embedder = Embedder(settings=settings.reid) if video is not None and settings.reid.model != "none" else None
+        counts = {tracks.stem: refine_text(tracks, video, out, settings.refine, embedder)}
+    if as_json:
+        print(json.dumps(counts))
+        return
+    for name, count in counts.items():
+        print(f"{name}: {count['before']} tracks before, {count['after']} after")
+    print(f"written: {out}")

@@ -1,0 +1,96 @@
+"""``passerby run`` and ``passerby demo``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import report
+
+BEGAN = time.perf_counter()
+
+
+def seconds(text: str | None) -> float | None:
+    """``90``, ``1:30`` or ``0:01:30.5`` -> seconds."""
+    if text is None:
+        return None
+    try:
+        value = 0.0
+        for part in text.split(":"):
+            value = value * 60 + float(part)
+        if value < 0:
+            raise ValueError
+        return value
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a time: write seconds or h:mm:ss") from None
+
+
+def run(
+    videos: Annotated[
+        list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera with a name of your own.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.keep=5 for example.")
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="Shipped name, .onnx file, or what ultralytics opens (yolo11m.pt).")] = None,
+    reid: Annotated[str | None, typer.Option(help="Shipped name or bundle (.onnx); 'none': motion alone.")] = None,
+    detections: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
+    ] = None,
+    tracks: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]TRACKS.TXT", help="Another tracker's tracks (MOTChallenge text), taken as they are.")
+    ] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
+    every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
+    start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
+    end: Annotated[str | None, typer.Option(help="End here (seconds or h:mm:ss).")] = None,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run into the same folder ended.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Open everything, print the resolved configuration, do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Follow people through video files: tracks, tracklets, contact sheets, annotated video and a page."""
+    from pipeline.config import load_config
+    from pipeline.engine.cameras import specify
+    from pipeline.errors import UsageError
+    from pipeline.formats.site_file import load_site
+    from pipeline.jobs.run import Request, dry_run, execute
+
+    options = {
+        "detector.model": detector, "reid.model": reid, "reading.every": every, "reading.start": seconds(start), "reading.end": seconds(end),
+        "output.video": False if no_video else None,
+    }  # fmt: skip
+    settings = load_config(config, set_ or (), options)
+    specs = specify(videos or (), camera or (), detections or (), tracks or ())
+    if out is None:
+        raise UsageError("no output folder given: add -o OUT")
+    request = Request(specs, settings, out, resume, load_site(site), BEGAN)
+    if dry:
+        print(json.dumps(dry_run(request), indent=1))
+        return
+    from pipeline.cli.progress import watch_progress
+
+    with watch_progress(shown=sys.stderr.isatty() and not quiet, settings=settings) as watcher:
+        record = execute(request, watcher)
+    report(record, out, as_json, quiet)
+    if record["exit_code"]:
+        raise typer.Exit(record["exit_code"])
+
+
+def demo(out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = Path("demo")) -> None:
+    """Run on OpenCV's pedestrian clip, which it gets by itself."""
+    from pipeline.jobs.demo_clip import obtain_clip
+
+    clip = obtain_clip()
+    run(videos=[str(clip)], out=out)
+    camera = out / clip.stem
+    print(f"video: {camera / 'video.mp4'}\ntracks: {camera / 'tracks.txt'}")

@@ -1,0 +1,141 @@
+"""Cameras of a run: a name and a source each, with the boxes or tracks the user brings, if any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from detectors import Detections
+from pipeline.engine.given_tracks import GivenTracks
+from pipeline.errors import SourceError, UsageError
+from pipeline.formats.boxes_file import read_boxes
+from pipeline.sources.frame import Source
+from pipeline.sources.open import open_source
+from tracker import TrackerSettings
+
+NAME = re.compile(r"^[\w][\w.-]*$")
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """What the user asked for: a camera's ``name``, its source's ``path``, and a file of boxes, or of tracks, or neither."""
+
+    name: str
+    path: str
+    boxes: Path | None = None
+    tracks: Path | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """All that is read of it."""
+        return [Path(self.path), *(path for path in (self.boxes, self.tracks) if path is not None)]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An open camera; ``boxes`` maps frames (from 1) to given detections, None where a detector finds them.
+
+    ``tracks``: given tracks, None where they are to be found. ``area`` (h, w) bool: where people's feet count, None everywhere.
+    """
+
+    name: str
+    source: Source
+    boxes: dict[int, Detections] | None
+    tracks: GivenTracks | None = None
+    area: np.ndarray | None = None
+
+    @property
+    def detected(self) -> bool:
+        """Whether a detector has to find its people."""
+        return self.boxes is None and self.tracks is None
+
+
+def stem(path: str) -> str:
+    """A camera's name from its path: ``videos/gate 2.mp4`` -> ``gate_2``; a glob is named after its folder."""
+    plain = Path(path)
+    name = plain.parent.name if any(sign in plain.name for sign in "*?[") else plain.stem if plain.suffix else plain.name
+    return re.sub(r"[^\w.-]+", "_", name or plain.resolve().name).lstrip(".-") or "camera"
+
+
+def specify(
+    paths: Iterable[str],
+    named: Iterable[str] = (),
+    detections: Iterable[str] = (),
+    tracks: Iterable[str] = (),
+    option: str = "--camera",
+) -> list[CameraSpec]:
+    """Cameras from plain paths, ``NAME=PATH`` options, and files of boxes or tracks (``PATH`` for a single camera, else ``NAME=PATH``).
+
+    ``option`` is what ``named`` came by. Raises UsageError for no camera, a name that is no file name, two cameras of one name,
+    boxes or tracks of no camera, or both of one.
+    """
+    found = [(stem(path), path) for path in paths]
+    for item in named:
+        name, sign, path = item.partition("=")
+        if not sign or not path:
+            raise UsageError(f"{option} {item}: write it as NAME=PATH")
+        if not NAME.match(name):
+            raise UsageError(f"{option} {item}: a camera's name is letters, digits, '_', '-' and '.'")
+        found.append((name, path))
+    if not found:
+        raise UsageError("no video given: passerby run VIDEO [VIDEO ...] -o OUT")
+    names = [name for name, _ in found]
+    for name in names:
+        if names.count(name) > 1:
+            paths_of = ", ".join(path for other, path in found if other == name)
+            raise UsageError(f"two cameras named {name!r} ({paths_of}): give them names by {option} NAME=PATH")
+    boxes, given = by_camera("--detections", detections, names), by_camera("--tracks", tracks, names)
+    if both := sorted(set(boxes) & set(given)):
+        raise UsageError(f"camera {both[0]!r} has --detections and --tracks: tracks have their boxes already")
+    return [CameraSpec(name, path, boxes.get(name), given.get(name)) for name, path in found]
+
+
+def by_camera(option: str, items: Iterable[str], names: list[str]) -> dict[str, Path]:
+    """Files by the name of their camera. Raises UsageError, naming ``option``, for a camera that is not among ``names``."""
+    out: dict[str, Path] = {}
+    for item in items:
+        name, sign, path = item.partition("=")
+        if not sign:
+            if len(names) > 1:
+                raise UsageError(f"{option} {item}: with several cameras write it as NAME=PATH, once a camera")
+            name, path = names[0], item
+        if name not in names:
+            raise UsageError(f"{option} {item}: no camera named {name!r}; there are {', '.join(names)}")
+        out[name] = Path(path)
+    return out
+
+
+T = TypeVar("T")
+
+
+def read_or_say(option: str, path: Path, read: Callable[[Path], T]) -> T:
+    """``read(path)``; what is wrong with the file is a UsageError that names ``option``."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise UsageError(f"{option} {path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{option} {error}") from None
+
+
+def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: TrackerSettings) -> tuple[list[Camera], dict[str, str]]:
+    """Open what can be opened: cameras, and per name the message of what could not. ``settings`` say how often given tracks are embedded.
+
+    Raises UsageError for a file of boxes or tracks that is not there or not MOTChallenge text: that is no fault of a source.
+    """
+    cameras, refused = [], {}
+    for spec in specs:
+        boxes = read_or_say("--detections", spec.boxes, read_boxes) if spec.boxes is not None else None
+        tracks = read_or_say("--tracks", spec.tracks, lambda path: GivenTracks(path, settings)) if spec.tracks is not None else None
+        try:
+            cameras.append(Camera(spec.name, open_source(spec.path, rate), boxes, tracks))
+        except SourceError as error:
+            refused[spec.name] = str(error)
+        except Exception as error:  # a library's surprise at one file must not take the other cameras down
+            refused[spec.name] = f"{spec.path}: cannot be read ({getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'})"
+    return cameras, refused

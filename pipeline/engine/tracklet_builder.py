@@ -1,0 +1,96 @@
+"""Tracklets: what is kept of a track when it has ended, and the collector that makes them from frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from pipeline.formats.tracklet import Tracklet
+from pipeline.sources.frame import Frame
+from reid.embedder import crop_boxes
+from tracker import TrackerSettings, Tracks
+
+CROP_HEIGHT = 128
+MOST_LOOKS = 16  # single embeddings kept of a track, to see later whether it changed person
+CLEAR = TrackerSettings.visible  # the share of a box that nobody covers from which its crop shows one person
+
+
+@dataclass
+class _Growing:
+    frames: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    pooled: np.ndarray | None = None
+    weight: float = 0.0
+    embeddings: int = 0
+    crops: list[tuple[float, float, bytes]] = field(default_factory=list)  # time, quality, JPEG
+    spacing: float = 0.2
+    looks: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    look_spacing: float = 0.0
+
+
+class Collector:
+    """Grows the tracklets of one camera. Memory: boxes of the tracks held and at most ``most`` small crops of each."""
+
+    def __init__(self, camera: str, most: int) -> None:
+        self.camera, self.most = camera, most
+        self._growing: dict[int, _Growing] = {}
+
+    def add(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:
+        """Take one frame's ``tracks`` and the ``embeddings`` made in it, by detection row."""
+        for at, who in enumerate(tracks.ids.tolist()):
+            one = self._growing.setdefault(who, _Growing())
+            quality = float(tracks.visibility[at] * tracks.scores[at])
+            one.frames.append(frame.index + 1)
+            one.times.append(frame.time)
+            one.boxes.append(tracks.boxes[at])
+            one.scores.append(float(tracks.scores[at]))
+            row = embeddings.get(int(tracks.rows[at]))
+            if row is not None:
+                one.pooled = row * quality if one.pooled is None else one.pooled + row * quality
+                one.weight += quality
+                one.embeddings += 1
+                if tracks.visibility[at] >= CLEAR and (not one.looks or frame.time - one.looks[-1][0] >= one.look_spacing):
+                    one.looks.append((frame.time, row))
+                    if len(one.looks) > MOST_LOOKS:
+                        one.looks = one.looks[::2]
+                        one.look_spacing = 2 * max(one.look_spacing, (one.looks[-1][0] - one.looks[0][0]) / MOST_LOOKS)
+            if not one.crops or frame.time - one.crops[-1][0] >= one.spacing:
+                crop = crop_boxes(frame.image, tracks.boxes[at : at + 1])[0]
+                one.crops.append((frame.time, quality, _jpeg(crop)))
+                if len(one.crops) > self.most:  # thin out: half as many, twice as far apart
+                    one.crops = one.crops[::2]
+                    one.spacing *= 2
+
+    def finish(self, held: np.ndarray | None = None) -> Iterator[Tracklet]:
+        """Tracklets of the tracks that are not ``held`` any more (None: of all), in the order of their ids."""
+        alive = set() if held is None else set(held.tolist())
+        for who in sorted(set(self._growing) - alive):
+            one = self._growing.pop(who)
+            norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
+            yield Tracklet(
+                self.camera,
+                who,
+                np.array(one.frames, np.int64),
+                np.array(one.times, np.float64),
+                np.array(one.boxes, np.float32).reshape(-1, 4),
+                np.array(one.scores, np.float32),
+                one.pooled / norm if one.pooled is not None and norm > 0 else None,
+                one.embeddings,
+                one.weight / one.embeddings if one.embeddings else 0.0,
+                tuple(jpeg for _, _, jpeg in one.crops),
+                tuple(time for time, _, _ in one.crops),
+                int(np.argmax([quality for _, quality, _ in one.crops])),
+                np.array([time for time, _ in one.looks], np.float64),
+                np.array([row for _, row in one.looks], np.float32).reshape(len(one.looks), -1 if one.looks else 0),
+            )
+
+
+def _jpeg(crop: np.ndarray) -> bytes:
+    height, width = crop.shape[:2]
+    small = cv2.resize(crop, (max(1, round(width * CROP_HEIGHT / height)), CROP_HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return cv2.imencode(".jpg", small[:, : 2 * CROP_HEIGHT], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

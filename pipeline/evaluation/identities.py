@@ -1,0 +1,125 @@
+"""Score identities over cameras: multi-camera IDF1 and HOTA, and precision and recall of pairs of tracklets."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.evaluation.tracks import Scores, evaluate
+from pipeline.formats.mot import read_rows
+from pipeline.identities.corrections import read_log
+from pipeline.identities.recorded import Recorded, identify
+from tracker import AssociationSettings, Site
+from tracker.following.costs import iou
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Of the pairs of tracklets said to be one person, the share that is (``precision``), and the reverse; 0..1."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def pair_scores(found: np.ndarray, truth: np.ndarray) -> PairScores:
+    """``found``, ``truth`` (n,) identities; a tracklet of nobody has a negative true identity of its own."""
+
+    def pairs(labels: np.ndarray) -> int:
+        count = np.unique(labels, return_counts=True)[1]
+        return int((count * (count - 1) // 2).sum())
+
+    both = np.unique(np.stack([found, truth], 1), axis=0, return_counts=True)[1] if len(found) else np.zeros(0, int)
+    right, said, are = int((both * (both - 1) // 2).sum()), pairs(found), pairs(truth)
+    precision, recall = right / said if said else 1.0, right / are if are else 1.0
+    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0)
+
+
+def merged(truth: Mapping[str, Path], tracks: Mapping[str, Path]) -> Scores:
+    """TrackEval over (camera, frame): the cameras' frames one after another, identities shared. Raises UsageError for a bad file."""
+    every_truth: list[np.ndarray] = []
+    every_track: list[np.ndarray] = []
+    first = 0
+    for camera, path in sorted(truth.items()):
+        rows, found = read_rows(path), read_rows(tracks[camera]) if camera in tracks else np.zeros((0, 7))
+        if len(every_truth) and rows.shape[1] != every_truth[0].shape[1]:
+            raise UsageError(f"{path}: {rows.shape[1]} columns, the other ground truth {every_truth[0].shape[1]}")
+        last = int(max(rows[:, 0].max(initial=0), found[:, 0].max(initial=0)))
+        for table, into in ((rows, every_truth), (found[:, :7], every_track)):
+            table[:, 0] += first
+            into.append(table)
+        first += last
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = Path(scratch) / "gt.txt", Path(scratch) / "tracks.txt"
+        for tables, path in zip((every_truth, every_track), paths, strict=True):
+            np.savetxt(path, np.concatenate(tables), delimiter=",", fmt="%.10g")
+        return evaluate({"cameras": paths})
+
+
+def true_identities(recorded: Recorded, truth: Mapping[str, Path]) -> np.ndarray:
+    """(n,) the true identity of most of a tracklet's boxes (IoU 0.5 and more), or a negative number of its own."""
+    out = -np.arange(1, len(recorded.names) + 1)
+    tables = {camera: read_rows(path) for camera, path in truth.items()}
+    for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
+        if camera not in tables:
+            continue
+        table, votes = tables[camera], []
+        for frame, box in zip(recorded.frames[row].tolist(), recorded.boxes[row], strict=True):
+            there = table[table[:, 0] == frame]
+            overlap = iou(box[None], np.c_[there[:, 2:4], there[:, 2:4] + there[:, 4:6]])[0]
+            if len(overlap) and overlap.max() >= 0.5:
+                votes.append(int(there[overlap.argmax(), 1]))
+        if len(votes) * 2 > len(recorded.frames[row]):
+            values, counts = np.unique(votes, return_counts=True)
+            out[row] = values[counts.argmax()]
+    return out
+
+
+def identities_of(recorded: Recorded, out: Path) -> np.ndarray:
+    """(n,) the identity that ``out``/identities.parquet gives each tracklet, a negative one of its own to a forgotten one.
+
+    Raises UsageError where it lacks one.
+    """
+    path = out / "identities.parquet"
+    if not path.is_file():
+        raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
+    table = {(row["camera"], row["track"]): row["identity"] for row in pq.read_table(path).to_pylist()}
+    for correction in read_log(out):
+        if correction.kind == "forget":
+            table = {key: -1 - at for at, key in enumerate(correction.tracklets)} | table
+    keys = recorded.keys
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise UsageError(f"{path}: no identity for track {missing[0][1]} of camera {missing[0][0]}: not made from these runs")
+    return np.array([table[key] for key in keys], np.int64)
+
+
+def curve(recorded: Recorded, truth: np.ndarray, site: Site, settings: AssociationSettings) -> list[tuple[float, PairScores]]:
+    """Pair scores over thresholds from -6 to 10 nats around the one set."""
+    thresholds = settings.threshold + np.arange(-6.0, 10.5, 1.0)
+    return [(float(t), pair_scores(identify(recorded, site, replace(settings, threshold=float(t))).ids, truth)) for t in thresholds]
+
+
+def plot_curve(points: list[tuple[float, PairScores]], chosen: PairScores, path: Path) -> None:
+    """Precision against recall as a picture, the setting in use marked."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 5))
+    axes.plot([score.recall for _, score in points], [score.precision for _, score in points], marker=".")
+    axes.plot(chosen.recall, chosen.precision, "o", label=f"as set: F1 {chosen.f1:.2f}")
+    axes.set(
+        xlabel="recall of pairs", ylabel="precision of pairs", xlim=(0, 1.02), ylim=(0, 1.02), title="Pairs of tracklets over the threshold"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)

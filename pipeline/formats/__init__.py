@@ -1,0 +1,1 @@
+"""Files and rows that several parts read or write."""

@@ -1,0 +1,93 @@
+"""``people/``: one contact sheet per tracklet, its crops in order of time."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.engine.tracklet_builder import CROP_HEIGHT
+from pipeline.formats.tracklet import Tracklet
+
+COLUMNS, CELL, CAPTION, HEADER = 6, 96, 16, 26
+PAPER, INK, FAINT = 250, (40, 40, 40), (120, 120, 120)
+
+
+def clock(seconds: float) -> str:
+    """72.5 -> ``1:12.5``; hours where there are any."""
+    minutes, rest = divmod(max(0.0, seconds), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def contact_sheet(tracklet: Tracklet) -> np.ndarray:
+    """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six a row, each with its time."""
+    rows = -(-len(tracklet.crops) // COLUMNS)
+    sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), PAPER, np.uint8)
+    head = (
+        f"{tracklet.camera}  track {tracklet.track}  {clock(tracklet.times[0])} - {clock(tracklet.times[-1])}  {len(tracklet.frames)} boxes"
+    )
+    cv2.putText(sheet, head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    for at, (jpeg, time) in enumerate(zip(tracklet.crops, tracklet.crop_times, strict=True)):
+        crop: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if crop.shape[1] > CELL - 4:
+            crop = cv2.resize(crop, (CELL - 4, max(1, round(crop.shape[0] * (CELL - 4) / crop.shape[1]))))
+        top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
+        inset = (CELL - crop.shape[1]) // 2
+        sheet[top : top + crop.shape[0], left + inset : left + inset + crop.shape[1]] = crop
+        cv2.putText(sheet, clock(time), (left + 24, top + CROP_HEIGHT + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, FAINT, 1, cv2.LINE_AA)
+    return sheet
+
+
+def write_sheet(folder: Path, tracklet: Tracklet) -> Path:
+    path = folder / f"{tracklet.camera}-{tracklet.track:05d}.jpg"
+    path.write_bytes(cv2.imencode(".jpg", contact_sheet(tracklet), [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
+    return path
+
+
+def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndarray:
+    """(h, w, 3) uint8 BGR: the first row of each tracklet's sheet under one another, at most ``most`` of them."""
+    rows = [np.full((HEADER, COLUMNS * CELL + 8, 3), 235, np.uint8)]
+    more = f", {len(sheets) - most} more" if len(sheets) > most else ""
+    head = f"person {identity}: {len(sheets)} tracklet{'s' if len(sheets) != 1 else ''}{more}"
+    cv2.putText(rows[0], head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    for path in sheets[:most]:
+        sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if sheet is not None and sheet.shape[1] == rows[0].shape[1]:
+            rows.append(sheet[: HEADER + CROP_HEIGHT + CAPTION])
+    return np.concatenate(rows)
+
+
+def crop_of(sheet: Path, at: int = 0) -> str | None:
+    """A crop of a tracklet's sheet, by its place, as base64 JPEG; None where the file has no such crop."""
+    picture = _read(sheet)
+    crop = None if picture is None else _crop(picture, at)
+    if crop is None:
+        return None
+    return base64.b64encode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
+
+
+def crops_of(sheet: Path) -> list[np.ndarray]:
+    """The crops, (h, w, 3) uint8 BGR, of a tracklet's sheet; none where there is no such file."""
+    picture, crops = _read(sheet), list[np.ndarray]()
+    while picture is not None and (crop := _crop(picture, len(crops))) is not None:
+        crops.append(crop)
+    return crops
+
+
+def _read(sheet: Path) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if sheet.is_file() else None
+
+
+def _crop(sheet: np.ndarray, at: int) -> np.ndarray | None:
+    """The crop in a sheet's cell, less the paper around it: a crop is narrower than its cell."""
+    top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
+    cell = sheet[top : top + CROP_HEIGHT, left : left + CELL]
+    drawn = (np.abs(cell.astype(int) - PAPER) > 8).any(2)
+    if cell.shape[0] < CROP_HEIGHT or not drawn.any():
+        return None
+    columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
+    return cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -1,0 +1,1 @@
+"""Identities over finished runs."""

@@ -1,0 +1,151 @@
+"""What people said about identities, merge, split, forget: a log beside the results that later runs into the folder respect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.formats.tracklet_table import SCHEMA, read_tracklets
+from pipeline.identities.recorded import Recorded
+from tracker import Identities
+from tracker.linking.updates import Key
+
+LOG = "corrections.jsonl"
+
+
+class Correction(BaseModel):
+    """A line of the log; it names tracklets, since identities get other numbers when more is known.
+
+    ``merge``: all of ``tracklets`` are one person. ``split``: ``tracklets`` are one person and none of ``others`` is. ``forget``: nothing is
+    kept of how ``tracklets`` look.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["merge", "split", "forget"]
+    at: datetime
+    tracklets: tuple[Key, ...]
+    others: tuple[Key, ...] = ()
+
+
+def rows_of(identity: int, ids: np.ndarray) -> np.ndarray:
+    """Raises UsageError where there is no such identity."""
+    rows = np.flatnonzero(ids == identity)
+    if not len(rows):
+        raise UsageError(f"there is no identity {identity} (there are {len(np.unique(ids))}; see identities.csv)")
+    return rows
+
+
+def merge(keys: Sequence[Key], ids: np.ndarray, identities: Sequence[int]) -> Correction:
+    """Raises UsageError for an identity that is not there, and for fewer than two."""
+    if len(set(identities)) < 2:
+        raise UsageError("merging takes two identities or more")
+    rows = np.concatenate([rows_of(identity, ids) for identity in dict.fromkeys(identities)])
+    return Correction(kind="merge", at=datetime.now(UTC), tracklets=tuple(keys[row] for row in rows.tolist()))
+
+
+def split(keys: Sequence[Key], ids: np.ndarray, identity: int, tracklets: Sequence[Key]) -> Correction:
+    """Raises UsageError for a tracklet that is not the identity's, and where nothing would be left of it."""
+    mine = [keys[row] for row in rows_of(identity, ids).tolist()]
+    for camera, track in tracklets:
+        if (camera, track) not in mine:
+            raise UsageError(f"{camera}:{track} is no tracklet of identity {identity}; it has {', '.join(f'{c}:{t}' for c, t in mine)}")
+    others = tuple(key for key in mine if key not in tracklets)
+    if not others:
+        raise UsageError(f"identity {identity} has no other tracklets: nothing to split")
+    return Correction(kind="split", at=datetime.now(UTC), tracklets=tuple(dict.fromkeys(tracklets)), others=others)
+
+
+def forget(keys: Sequence[Key], ids: np.ndarray, identities: Sequence[int]) -> Correction:
+    """Raises UsageError for an identity that is not there."""
+    rows = np.concatenate([rows_of(identity, ids) for identity in dict.fromkeys(identities)])
+    return Correction(kind="forget", at=datetime.now(UTC), tracklets=tuple(keys[row] for row in rows.tolist()))
+
+
+def read_log(folder: Path) -> list[Correction]:
+    """The corrections of a folder, oldest first. Raises UsageError naming the line that is not one."""
+    path = folder / LOG
+    if not path.is_file():
+        return []
+    out = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            out.append(Correction.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise UsageError(f"{path}:{number}: {where}: {first['msg']}; each line is a correction as passerby writes it") from None
+    return out
+
+
+def append(folder: Path, correction: Correction) -> None:
+    try:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(correction.model_dump_json() + "\n")
+    except OSError as error:
+        raise OutputError(f"{folder / LOG}: cannot be written ({error.strerror or error})") from None
+
+
+def respect(recorded: Recorded, identities: Identities, log: Sequence[Correction]) -> tuple[Recorded, Identities]:
+    """Identities as the ``log`` has them; what it forgets is erased from the runs and left out. Raises OutputError."""
+    if not log:
+        return recorded, identities
+    ids, kept = corrected(identities.ids, recorded.keys, log)
+    left = [row for row in np.flatnonzero(~kept).tolist() if recorded.tracklets.embeddings[row].any() or recorded.sheet(row).is_file()]
+    erase(recorded, np.array(left, np.int64))
+    place = np.cumsum(kept) - 1
+    apart = np.array([kept[a] and kept[b] and ids[a] != ids[b] for a, b in identities.uncertain.tolist()], bool)
+    rows = np.flatnonzero(kept)
+    return recorded.take(rows), Identities(
+        ids[rows], identities.confidence[rows], place[identities.uncertain[apart]].reshape(-1, 2), identities.odds[apart]
+    )
+
+
+def corrected(ids: np.ndarray, keys: Sequence[Key], log: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) identities after the ``log``, and (n,) bool: the rows that are not forgotten. What is said of tracklets not there is skipped."""
+    ids, kept = ids.copy(), np.ones(len(ids), bool)
+    place = {key: row for row, key in enumerate(keys)}
+    for correction in log:
+        rows = np.array([place[key] for key in correction.tracklets if key in place], np.int64)
+        if not len(rows):
+            continue
+        if correction.kind == "merge":
+            ids[np.isin(ids, ids[rows])] = ids[rows].min()
+        elif correction.kind == "split":
+            others = np.array([place[key] for key in correction.others if key in place], np.int64)
+            if np.isin(ids[rows], ids[others]).any():
+                ids[rows] = ids.max() + 1
+        else:
+            kept[rows] = False
+    return ids, kept
+
+
+def erase(recorded: Recorded, rows: np.ndarray) -> None:
+    """Take embeddings and pictures of tracklets out of their runs. Boxes stay, and so does the video. Raises OutputError."""
+    by_run: dict[Path, set[Key]] = {}
+    for row in rows.tolist():
+        by_run.setdefault(recorded.runs[row], set()).add((recorded.names[row], int(recorded.tracklets.tracks[row])))
+    try:
+        for run, gone in by_run.items():
+            path = run / "tracklets.parquet"
+            table = read_tracklets(path)
+            columns = table.to_pylist()
+            for row in columns:
+                if (row["camera"], row["track"]) in gone:
+                    row.update(embedding=None, embeddings_count=0, look_times=[], looks=[])
+            schema = SCHEMA.with_metadata(table.schema.metadata) if "looks" in table.column_names else table.schema
+            scratch = path.with_suffix(".new")
+            pq.write_table(pa.Table.from_pylist(columns, schema), scratch, compression="zstd")
+            scratch.replace(path)
+        for row in rows.tolist():
+            recorded.sheet(row).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be written ({error.strerror or error})") from None

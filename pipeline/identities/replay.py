@@ -1,0 +1,66 @@
+"""Linking recorded runs as if their cameras ran now: tracklets grow second by second, the linker decides as they do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import OutputError
+from pipeline.identities.recorded import Recorded, calibrated
+from tracker import AssociationSettings, Event, Identities, Linker, LinkerSettings, Site, TrackletUpdate, apply_events
+from tracker.linking.evidence import probability
+
+PATH_POINTS = 64  # of a tracklet's way that an update carries
+
+
+def grown(recorded: Recorded, row: int, step: float) -> Iterator[TrackletUpdate]:
+    """What was known of a tracklet after each ``step`` seconds, and at its end."""
+    tracklets = recorded.tracklets
+    start, end, whole = float(tracklets.start[row]), float(tracklets.end[row]), tracklets.embeddings[row]
+    path = np.zeros((0, 3)) if tracklets.paths is None else tracklets.paths[row]
+    times, looks = recorded.looks[row] if recorded.looks else (np.zeros(0), np.zeros((0, 0), np.float32))
+    for until in [*np.arange(start + step, end, step).tolist(), end]:
+        seen = path[: np.searchsorted(path[:, 0], until, side="right")][-PATH_POINTS:]
+        share = (until - start) / (end - start) if end > start else 1.0
+        known = int(np.searchsorted(times, until, side="right"))
+        if until == end:
+            pooled = whole if whole.any() else None
+        else:
+            pooled = looks[:known].sum(0) if known else None
+            if pooled is not None:
+                pooled = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
+        yield TrackletUpdate(
+            str(tracklets.cameras[row]), int(tracklets.tracks[row]), start, until, pooled, recorded.weights[row] * share, seen
+        )
+
+
+def link(recorded: Recorded, site: Site, settings: LinkerSettings, association: AssociationSettings) -> tuple[Identities, list[Event]]:
+    """Identities of all tracklets as the linker leaves them, and its events on the way."""
+    updates = sorted(
+        (update for row in range(len(recorded.names)) for update in grown(recorded, row, settings.step)),
+        key=lambda update: (update.end, update.key),
+    )
+    linker, events = Linker(site, settings, calibrated(association, recorded.calibration)), list[Event]()
+    for update in updates:
+        linker.add([update])
+        events += linker.advance(update.end)
+    events += linker.finish()
+    ids = apply_events({}, events)
+    sure = {(event.camera, event.track): event.odds for event in events if event.kind != "merged"}
+    odds = np.array([sure[key] for key in recorded.keys])
+    numbers = np.array([ids[key] for key in recorded.keys], np.int64)
+    return Identities(numbers, probability(odds), np.zeros((0, 2), np.int64), np.zeros(0)), events
+
+
+def write_events(path: Path, events: Sequence[Event]) -> None:
+    """A line of JSON per event, its ``key`` first. Raises OutputError where it cannot be written."""
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for event in events:
+                file.write(json.dumps({"key": event.key, **asdict(event)}) + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -1,0 +1,135 @@
+"""One identity per person over cameras and runs: from ``tracklets.parquet`` to identities, their tracks and their sheets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.formats.contact_sheet import identity_sheet
+from pipeline.identities.recorded import Recorded, read_runs
+from tracker import Identities
+from tracker.linking.evidence import probability
+
+VERSION = 1
+MOST_UNCERTAIN = 10_000
+
+
+def write_identities(out: Path, recorded: Recorded, identities: Identities) -> None:
+    """``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
+
+    Raises OutputError where one cannot be written.
+    """
+    tracklets = recorded.tracklets
+    order = np.lexsort((tracklets.start, identities.ids))
+    columns = {
+        "identity": identities.ids[order],
+        "camera": tracklets.cameras[order].tolist(),
+        "track": tracklets.tracks[order],
+        "start_time": tracklets.start[order],
+        "end_time": tracklets.end[order],
+        "confidence": identities.confidence[order].astype(np.float32),
+    }
+    try:
+        (out / "people").mkdir(parents=True, exist_ok=True)
+        runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
+        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
+        pq.write_table(table, out / "identities.parquet", compression="zstd")
+        with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            for row in table.to_pylist():
+                row |= {
+                    "start_time": f"{row['start_time']:.3f}",
+                    "end_time": f"{row['end_time']:.3f}",
+                    "confidence": f"{row['confidence']:.3f}",
+                }
+                writer.writerow(row.values())
+        with (out / "uncertain.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["camera_a", "track_a", "identity_a", "camera_b", "track_b", "identity_b", "probability"])
+            for (a, b), odds in zip(identities.uncertain[:MOST_UNCERTAIN].tolist(), identities.odds.tolist(), strict=False):
+                both = [value for row in (a, b) for value in (tracklets.cameras[row], tracklets.tracks[row], identities.ids[row])]
+                writer.writerow([*both, f"{probability(odds):.3f}"])
+        for old in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
+            old.unlink()
+        for identity, rows in _groups(identities.ids):
+            sheets = [sheet for row in rows if (sheet := recorded.sheet(row)).is_file()]
+            if sheets:
+                picture = identity_sheet(identity, sheets)
+                (out / "people" / f"{identity:05d}.jpg").write_bytes(
+                    cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+                )
+        _write_tracks(out, recorded, identities)
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+
+
+def read_identities(out: Path) -> tuple[Recorded, Identities]:
+    """What ``write_identities`` wrote, with the tracklets of its runs that have an identity.
+
+    Raises UsageError where there is none, or where the runs are not the ones it was made from.
+    """
+    path = out / "identities.parquet"
+    if not path.is_file():
+        raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
+    table = pq.read_table(path)
+    runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
+    if not runs:
+        raise UsageError(f"{path}: it does not say which runs it is of; make it again with passerby associate")
+    recorded = read_runs([out / run for run in runs])
+    said = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
+    missing = sorted(set(said) - set(recorded.keys))
+    if missing:
+        raise UsageError(
+            f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs: make it again with passerby associate"
+        )
+    recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in said], np.int64))
+    place = {key: row for row, key in enumerate(recorded.keys)}
+    with (out / "uncertain.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            (place[r["camera_a"], int(r["track_a"])], place[r["camera_b"], int(r["track_b"])], float(r["probability"]))
+            for r in csv.DictReader(file)
+        ]
+    chance = np.clip([row[2] for row in rows], 1e-6, 1 - 1e-6)
+    return recorded, Identities(
+        np.array([said[key][0] for key in recorded.keys], np.int64), np.array([said[key][1] for key in recorded.keys], np.float64),
+        np.array([row[:2] for row in rows], np.int64).reshape(-1, 2), np.log(chance / (1 - chance)),
+    )  # fmt: skip
+
+
+def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None:
+    """Each camera's ``tracks.txt`` with identities instead of track ids."""
+    cameras: dict[str, dict[int, int]] = defaultdict(dict)
+    source = {}
+    for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
+        cameras[camera][int(recorded.tracklets.tracks[row])] = int(identities.ids[row])
+        source[camera] = recorded.runs[row] / recorded.names[row] / "tracks.txt"
+    for camera, who in cameras.items():
+        if not source[camera].is_file():
+            continue
+        folder = out / camera
+        folder.mkdir(parents=True, exist_ok=True)
+        with source[camera].open(encoding="utf-8") as lines, (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
+            for line in lines:
+                frame, track, rest = line.split(",", 2)
+                if int(track) in who:
+                    file.write(f"{frame},{who[int(track)]},{rest}")
+
+
+def _groups(ids: np.ndarray) -> Iterable[tuple[int, list[int]]]:
+    if not len(ids):
+        return
+    order = np.argsort(ids, kind="stable")
+    values, first = np.unique(ids[order], return_index=True)
+    for value, rows in zip(values.tolist(), np.split(order, first[1:]), strict=True):
+        yield value, rows.tolist()

@@ -1,0 +1,63 @@
+"""``passerby reid collect``: a re-ID training set of a user's own from the people that a run found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.formats.contact_sheet import crops_of
+from pipeline.identities.results import read_identities
+
+LEAST_PICTURES = 2  # of a person who is to teach anything
+
+
+def file_names(cameras: list[str]) -> dict[str, str]:
+    """Each camera's name as a file's name can begin with, without ``_``, which ends it there; different cameras' differ."""
+    names: dict[str, str] = {}
+    for camera in sorted(set(cameras)):
+        name = re.sub(r"[^\w.]+|_+", "-", camera)
+        while name in names.values():
+            name += "-"
+        names[camera] = name
+    return names
+
+
+def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
+    """Write ``out/PERSON/CAMERA_TRACK_NUMBER.jpg`` from the contact sheets of a folder with identities; returns counts.
+
+    People of whom association is less than ``sure``, 0..1, are left out; with ``across`` those too whom one camera alone has seen.
+    Raises UsageError where there are no identities or ``out`` holds files, OutputError where it cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is there already and not empty; choose another folder for the training set")
+    recorded, found = read_identities(run)
+    called = file_names(recorded.tracklets.cameras.tolist())
+    counts = {"people": 0, "pictures": 0, "left_out": 0}
+    for identity in np.unique(found.ids).tolist():
+        rows = np.flatnonzero(found.ids == identity)
+        cameras = recorded.tracklets.cameras[rows]
+        pictures = [
+            (f"{called[camera]}_{int(recorded.tracklets.tracks[row]):05d}_{number:02d}.jpg", crop)
+            for row, camera in zip(rows.tolist(), cameras.tolist(), strict=True)
+            for number, crop in enumerate(crops_of(recorded.sheet(row)), 1)
+        ]
+        unsure = float(found.confidence[rows].min()) < sure or (across and len(set(cameras.tolist())) < 2)
+        if unsure or len(pictures) < LEAST_PICTURES:
+            counts["left_out"] += 1
+            continue
+        try:
+            folder = out / f"{identity:05d}"
+            folder.mkdir(parents=True)
+            for name, crop in pictures:
+                (folder / name).write_bytes(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+        except OSError as error:
+            raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+        counts["people"] += 1
+        counts["pictures"] += len(pictures)
+    if not counts["people"]:
+        raise UsageError(f"{run}: nobody of whom association is {sure} sure and who has {LEAST_PICTURES} pictures; lower --sure")
+    return counts

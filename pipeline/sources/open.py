@@ -1,0 +1,57 @@
+"""Open whatever the user names: a video file, images, a MOTChallenge sequence."""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import math
+from pathlib import Path
+
+from pipeline.errors import SourceError
+from pipeline.sources.frame import Source
+from pipeline.sources.images import IMAGES, ImageSource
+from pipeline.sources.video_file import VideoSource, first_line
+
+
+def open_source(path: Path | str, rate: float | None = None) -> Source:
+    """Open a video file, a folder or glob of images, or a MOTChallenge sequence folder (``seqinfo.ini``, ``img1/``).
+
+    ``rate``: frames a second of images, where no ``seqinfo.ini`` says it (default 25).
+    Raises SourceError with one message a person can act on.
+    """
+    text = str(path)
+    path = Path(path)
+    if path.is_dir():
+        return _open_folder(path, rate)
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: the file is empty (0 bytes)")
+        if path.suffix.lower() in IMAGES:
+            return ImageSource(path, [path], rate or 25.0)
+        return VideoSource(path)
+    if glob.has_magic(text):
+        images = sorted(Path(name) for name in glob.glob(text) if Path(name).suffix.lower() in IMAGES)
+        if not images:
+            raise SourceError(f"{text}: no image matches")
+        return ImageSource(path, images, rate or 25.0)
+    raise SourceError(f"{path}: no such file or folder")
+
+
+def _open_folder(path: Path, rate: float | None) -> Source:
+    folder = path
+    if (path / "seqinfo.ini").is_file():
+        parser = configparser.ConfigParser()
+        try:
+            parser.read(path / "seqinfo.ini")
+            folder = path / parser["Sequence"].get("imDir", "img1")
+            rate = rate or parser["Sequence"].getfloat("frameRate")
+            if rate is not None and not (math.isfinite(rate) and rate > 0):
+                raise ValueError(f"frameRate {rate}")
+        except (configparser.Error, KeyError, ValueError) as error:
+            raise SourceError(f"{path / 'seqinfo.ini'}: not a MOTChallenge description ({first_line(error)})") from None
+    elif (path / "img1").is_dir():
+        folder = path / "img1"
+    images = sorted(image for image in folder.glob("*") if image.suffix.lower() in IMAGES)
+    if not images:
+        raise SourceError(f"{folder}: no images in this folder ({', '.join(sorted(IMAGES))})")
+    return ImageSource(path, images, rate or 25.0)

@@ -1,0 +1,216 @@
+"""Sources of frames: video files by PyAV, folders and globs of images, MOTChallenge sequence folders.
+
+Time comes from presentation timestamps. Damage is survived and counted: ``Progress`` says at any moment how many frames were
+given, skipped on request, and lost.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from pipeline.errors import SourceError
+from pipeline.sources.clock import _Clock
+from pipeline.sources.frame import Frame, Progress, Selection
+
+RECENT = 16  # packets looked back at: where half of them do not decode, a transport stream's codec may have changed
+
+
+class _Tail(io.RawIOBase):
+    """A file from ``offset`` on, for reopening a stream in its middle."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._file, self._offset = path.open("rb"), offset
+        self._file.seek(offset)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        return self._file.seek(position + (self._offset if whence == 0 else 0), whence) - self._offset
+
+    def tell(self) -> int:
+        return self._file.tell() - self._offset
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+class VideoSource:
+    """A video file: decoded packet by packet, so that a damaged one costs its own frames alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.progress = Progress()
+        try:
+            with av.open(str(path), metadata_errors="replace") as container:
+                if not container.streams.video:
+                    raise SourceError(f"{path}: no video stream in it")
+                stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise SourceError(f"{path}: there is no decoder for its video stream")
+                self.length = container.duration / av.time_base if container.duration else None
+                self.width, self.height = stream.width, stream.height
+                rate = stream.average_rate or stream.guessed_rate
+                self.rate = float(rate) if rate else 25.0
+                self.format = container.format.name
+                self.frames: int | None = stream.frames or None
+                if self.frames is None and container.duration and self.rate:
+                    self.frames = round(container.duration / av.time_base * self.rate)
+                self.declared = stream.frames or None
+                if self._turns(container) % 2:
+                    self.width, self.height = self.height, self.width
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{path}: not a video that can be opened ({error.strerror or first_line(error)})") from None
+        if not self.width or not self.height:
+            raise SourceError(f"{path}: its video stream has no picture size")
+
+    def _short(self, frames: int, last: float) -> bool:
+        """Whether fewer frames came than declared, and the time they should have filled is missing too.
+
+        Counts alone do not tell: AVI counts frames that were dropped, cut MP4 files count frames before the cut.
+        """
+        if self.declared is None or self.length is None or frames >= self.declared:
+            return False
+        return last < self.length - max(2 / self.rate, 0.02 * self.length)
+
+    @staticmethod
+    def _turns(container: Any) -> int:
+        """Quarter turns counter-clockwise that the first frame asks for; 0 where it cannot be decoded."""
+        try:
+            return turns(next(container.decode(video=0)))
+        except (av.error.FFmpegError, StopIteration):
+            return 0
+
+    def read(self, selection: Selection) -> Iterator[Frame]:
+        clock = _Clock(self.rate)
+        offset: int | None = 0
+        index = 0
+        while offset is not None:
+            index, offset = yield from self._read_from(offset, index, selection, clock)
+        if selection.end is None and not self.progress.error and self._short(index, clock.last or 0.0):
+            self.progress.error = f"{self.path}: it declares {self.declared} frames and ends after {index}; is it truncated?"
+
+    def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Generator[Frame, None, tuple[int, int | None]]:
+        """Read on from a byte ``offset``; returns (next frame index, offset to reopen at or None)."""
+        progress = self.progress
+        try:
+            container = self._open(offset)
+        except av.error.FFmpegError as error:
+            progress.error = f"{self.path}: cannot be read on from byte {offset} ({error.strerror})"
+            return index, None
+        with container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = 1 if self.width * self.height < 1_500_000 else 2
+            sent = decoded = lost = 0
+            recent: deque[int | None] = deque(maxlen=RECENT)  # per packet: its byte offset where it did not decode
+            base, looked = index, 0
+            for packet in self._packets(container, stream):
+                sent += bool(packet.size) and not packet.is_discard  # what an edit list leaves out is not lost
+                try:
+                    frames = packet.decode()
+                    recent.append(None)
+                except av.error.FFmpegError as error:
+                    frames = []
+                    if packet.size:
+                        self._damaged(base + decoded + lost, error)
+                        recent.append(packet.pos)
+                        lost += 1
+                for frame in frames:
+                    if not isinstance(frame, av.VideoFrame):
+                        continue
+                    index = base + decoded + lost  # so that the frames behind a lost one keep their numbers
+                    decoded += 1
+                    time = clock.time(frame.pts, frame.time_base or stream.time_base, progress)
+                    if selection.past(time):
+                        return index, None
+                    if not selection.wants(index, time):
+                        progress.skipped += 1
+                        continue
+                    image = self._picture(frame)
+                    progress.given += 1
+                    yield Frame(index, time, image, progress.skipped, progress.failed + lost)
+                lost_at = [at for at in recent if at is not None]
+                if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - looked >= 4 * RECENT:
+                    looked = sent
+                    if self._codec_at(offset + lost_at[0]) not in (None, stream.codec_context.name):
+                        progress.failed += lost - len(lost_at)  # those of the new codec are read again
+                        progress.warn(f"the codec changes at byte {offset + lost_at[0]}; the stream was opened anew there")
+                        return base + decoded + lost, offset + lost_at[0]
+            lost = max(lost, sent - decoded)
+            if lost:
+                progress.failed += lost
+                progress.warn(f"{lost} frames could not be decoded")
+            if sent and not decoded and not progress.given and not progress.skipped:
+                progress.error = f"{self.path}: none of its {sent} packets could be decoded"
+            return base + decoded + lost, None
+
+    def _open(self, offset: int) -> Any:
+        if offset == 0:
+            return av.open(str(self.path), metadata_errors="replace")
+        return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts", metadata_errors="replace")
+
+    def _codec_at(self, offset: int) -> str | None:
+        """The codec that a transport stream has from a byte ``offset`` on; None where that cannot be told."""
+        try:
+            with self._open(offset) as container:
+                return container.streams.video[0].codec_context.name
+        except (av.error.FFmpegError, IndexError):
+            return None
+
+    def _damaged(self, index: int, error: av.error.FFmpegError) -> None:
+        if not any(text.startswith("damaged packets") for text in self.progress.warnings):
+            self.progress.warn(f"damaged packets were skipped, the first before frame {index + 1} ({error.strerror})")
+
+    def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Packets until the end; an error of the container is kept as the source's error, unless reading can go on."""
+        demuxer = container.demux(stream)
+        errors = 0
+        while True:
+            try:
+                yield next(demuxer)
+            except StopIteration:
+                return
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError as error:
+                errors += 1
+                if errors > 100 or self.format != "mpegts":
+                    self.progress.error = f"{self.path}: reading stopped in the middle ({error.strerror})"
+                    return
+                demuxer = container.demux(stream)
+
+    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
+        image: np.ndarray = frame.to_ndarray(format="bgr24")
+        quarter = turns(frame)
+        if quarter:
+            image = np.ascontiguousarray(np.rot90(image, quarter))
+        if image.shape[:2] != (self.height, self.width):
+            self.progress.warn(
+                f"the picture changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in each frame's own pixels"
+            )
+        return image
+
+
+def turns(frame: av.VideoFrame) -> int:
+    """Quarter turns counter-clockwise of a frame's display matrix."""
+    return round(frame.rotation / 90) % 4

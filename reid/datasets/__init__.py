@@ -1,0 +1,1 @@
+"""Re-ID data sets and their splits."""

@@ -1,0 +1,1 @@
+"""Retrieval, open-set and calibration figures."""

@@ -1,0 +1,1 @@
+"""From checkpoints to bundles. Needs the extra ``[train]``."""

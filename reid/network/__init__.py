@@ -1,0 +1,1 @@
+"""MPN and its backbones."""

@@ -1,0 +1,1 @@
+"""Training of MPN. Needs the extra ``[train]``."""

@@ -1,0 +1,314 @@
+"""``DeepSort``: the tracker of one camera, as a struct of arrays.
+
+Sources: DeepSORT (Wojke et al., 2017) for Kalman prediction with appearance matching over a gallery; ByteTrack (Zhang et
+al., ECCV 2022) for the second stage of low scores; StrongSORT (Du et al., 2023) for confidence-weighted measurement noise.
+Motion and appearance are added as log likelihoods, so that each decides where it knows more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from detectors.detections import Detections
+from tracker.following import costs, kalman
+from tracker.following.assignment import assign
+from tracker.following.gallery import Gallery
+from tracker.following.settings import TrackerSettings
+
+Embed = Callable[[np.ndarray], np.ndarray]
+UNCALIBRATED_GATE = 0.45
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The people seen in this update, row-aligned.
+
+    ``ids`` (n,) int64, never used again within a tracker; ``boxes`` (n, 4) float32 px, filtered; ``scores`` (n,) float32;
+    ``rows`` (n,) int64 into the detections given; ``visibility`` (n,) float32, the share of the box nobody covers.
+    """
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    rows: np.ndarray
+    visibility: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class State:
+    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not, last box."""
+
+    motion: kalman.Motion
+    ids: np.ndarray
+    slots: np.ndarray
+    seen: np.ndarray
+    embedded: np.ndarray
+    confirmed: np.ndarray
+    last: np.ndarray
+
+    @staticmethod
+    def empty() -> State:
+        ints, floats = np.zeros(0, np.int64), np.zeros(0)
+        return State(kalman.Motion.empty(), ints, ints, floats, floats, np.zeros(0, bool), np.zeros((0, 4)))
+
+    def take(self, rows: np.ndarray) -> State:
+        return State(self.motion.take(rows), *(column[rows] for column in self.columns()))
+
+    def join(self, other: State) -> State:
+        return State(self.motion.join(other.motion), *(np.concatenate(both) for both in zip(self.columns(), other.columns(), strict=True)))
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        return self.ids, self.slots, self.seen, self.embedded, self.confirmed, self.last
+
+
+class DeepSort:
+    """Follow people through one fixed camera. ``DeepSort(gate=0.4, keep=5.0)`` changes single settings.
+
+    Time policy: ``time`` is in seconds and sets the filter's step, so frames may be missing or late. The same time again is
+    a second look at the same moment. A time before the last raises ValueError and leaves the tracker as it was: call
+    ``reset`` where a stream starts over.
+    """
+
+    def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
+        self.settings = replace(settings or TrackerSettings(), **changes)
+        self._gate = UNCALIBRATED_GATE if self.settings.gate is None else self.settings.gate
+        self._axes = np.array([1.0, self.settings.vertical, self.settings.growth, self.settings.growth])
+        self._next = 1
+        self._start()
+
+    def _start(self) -> None:
+        self._state = State.empty()
+        self._gallery = Gallery(self.settings.gallery, self.settings.momentum)
+        self._time: float | None = None
+        self._extent: np.ndarray | None = None
+
+    def reset(self) -> None:
+        """Forget all tracks and the time, and count ids from 1 again: as new."""
+        self._next = 1
+        self._start()
+
+    @property
+    def held(self) -> np.ndarray:
+        """Ids of all tracks that may still be seen again, confirmed or not."""
+        return self._state.ids
+
+    def wanted(self, detections: Detections, time: float) -> np.ndarray:
+        """(m,) rows of ``detections`` whose embeddings ``update`` would ask for; changes nothing.
+
+        An engine asks every camera's tracker, embeds all the rows in one batch, and gives ``update`` an ``embed`` that looks
+        them up. Raises ValueError as ``update`` does.
+        """
+        scene = self._scene(detections, time)
+        return scene.order[scene.wanted]
+
+    def update(self, detections: Detections, time: float, embed: Embed | None = None) -> Tracks:
+        """Take the detections of one frame and give the confirmed tracks among them.
+
+        Appearance comes from ``detections.embeddings``, or from ``embed``, called at most once with the rows (m,) whose
+        embeddings are needed and giving (m, d) unit rows; with neither, motion alone decides.
+        Raises ValueError for a time before the last one.
+        """
+        settings, state = self.settings, self._state
+        scene = self._scene(detections, time)
+        order, scores, measured, motion, visible, recent = (
+            scene.order, scene.scores, scene.measured, scene.motion, scene.visible, scene.recent,
+        )  # fmt: skip
+        high, low, live = scene.high, scene.low, scene.live
+        looks = _Looks(detections.embeddings, embed, order)
+        looks.fetch(scene.wanted)
+
+        # 1. confident detections: by motion, and by appearance where it was looked at
+        cost = costs.misfit(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
+        cost += settings.score_weight * (1 - scores[high])
+        distance = self._distance(looks, state.slots[live], high)
+        r, c = assign(cost + self._appearance(distance, visible[high]), settings.match_limit)
+        track_rows, detection_rows = [live[r]], [high[c]]
+        left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
+
+        # 2. who was lost in the middle of the picture and turns up there: by appearance and how far they can have walked
+        lost = left_tracks[~recent[left_tracks] & ~self._at_edge(state.last[left_tracks])]
+        back = left_high[~self._at_edge(scene.boxes[left_high]) & (visible[left_high] >= settings.visible)]
+        r, c = assign(-self._return_odds(state, lost, looks, back, scene.boxes, time), -settings.join)
+        track_rows.append(lost[r])
+        detection_rows.append(back[c])
+        left_tracks, left_high = np.setdiff1d(left_tracks, lost[r]), np.setdiff1d(left_high, back[c])
+
+        # 3. what is left of the tracks seen a moment ago: by motion, with low scores
+        fresh = left_tracks[recent[left_tracks]]
+        r, c = assign(1 - costs.iou(scene.predicted[fresh], scene.boxes[low]), 1 - settings.low_iou)
+        track_rows.append(fresh[r])
+        detection_rows.append(low[c])
+
+        # 4. tentative tracks: by motion, with what is left of the confident detections
+        tentative = np.flatnonzero(~state.confirmed)
+        r, c = assign(1 - costs.iou(scene.predicted[tentative], scene.boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
+        track_rows.append(tentative[r])
+        detection_rows.append(left_high[c])
+        left_high = np.setdiff1d(left_high, left_high[c])
+
+        tracks, found = np.concatenate(track_rows), np.concatenate(detection_rows)
+        noise = (settings.measurement_noise * kalman.heights(motion.position[tracks])) ** 2 * np.maximum(1 - scores[found], 0.05)[:, None]
+        motion = motion.put(tracks, kalman.correct(motion.take(tracks), measured[found], noise))
+        seen, confirmed, embedded = state.seen.copy(), state.confirmed.copy(), state.embedded.copy()
+        seen[tracks] = time
+        last = state.last.copy()
+        last[tracks] = scene.boxes[found]
+        if len(high):
+            now = costs.extent(scene.boxes[high])
+            self._extent = now if self._extent is None else costs.extent(np.stack([self._extent, now]))
+        confirmed[tracks] = True
+        unseen = seen < time
+        motion.velocity[unseen, 2:] = 0  # a person out of sight does not keep growing
+
+        keepable = looks.has[found] & (scores[found] >= settings.high) & (visible[found] >= settings.visible)
+        self._gallery.add(state.slots[tracks[keepable]], looks.rows(found[keepable]))
+        embedded[tracks[keepable]] = time
+
+        # a track's detection row, or -1; new tracks follow
+        row_of = np.full(len(state.ids), -1)
+        row_of[tracks] = found
+        stays = np.where(confirmed, time - seen <= settings.keep, seen == time)
+        self._gallery.release(state.slots[~stays])
+        state = State(motion, state.ids, state.slots, seen, embedded, confirmed, last).take(stays)
+        row_of = row_of[stays]
+
+        born = left_high[scores[left_high] >= settings.new]
+        if len(born):
+            state = state.join(self._begin(born, measured, looks, time, first=self._time is None, visible=visible, boxes=scene.boxes))
+            row_of = np.concatenate([row_of, born])
+        self._state, self._time = state, time
+
+        shown = np.flatnonzero(state.confirmed & (row_of >= 0))
+        at = row_of[shown]
+        corners = kalman.to_corners(state.motion.position[shown]).astype(np.float32)
+        return Tracks(state.ids[shown].copy(), corners, detections.scores[order[at]], order[at], visible[at].astype(np.float32))
+
+    def _scene(self, detections: Detections, time: float) -> _Scene:
+        """What is to be associated: detections in an order of their own, tracks predicted to ``time``, and who needs a look."""
+        settings, state = self.settings, self._state
+        if not np.isfinite(time):
+            raise ValueError(f"time must be a finite number of seconds, not {time}")
+        if self._time is not None and time < self._time:
+            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() where a stream starts over")
+        order = np.lexsort((*detections.boxes.T, -detections.scores))  # the order of arrival decides nothing
+        boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
+        dt = 0.0 if self._time is None else time - self._time
+        motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
+        high = np.flatnonzero(scores >= settings.high)
+        low = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
+        visible = np.ones(len(boxes))
+        visible[high] = costs.visibility(boxes[high])
+        recent = state.seen == (self._time if self._time is not None else time)
+        predicted = kalman.to_corners(motion.position)
+        live = np.flatnonzero(state.confirmed)
+        look = np.ones(len(high), bool)
+        if settings.on_demand and len(live):
+            overlap = costs.iou(predicted[live], boxes[high])
+            easy = self._easy(overlap, recent[live])
+            look = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
+        return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[look])
+
+    def _at_edge(self, boxes: np.ndarray) -> np.ndarray:
+        """(n,) boxes at the edge of where anybody was ever seen in this camera."""
+        return np.ones(len(boxes), bool) if self._extent is None else costs.at_edge(boxes, self._extent, self.settings.edge)
+
+    def _return_odds(self, state: State, lost: np.ndarray, looks: _Looks, back: np.ndarray, boxes: np.ndarray, time: float) -> np.ndarray:
+        """(lost, back) log odds that a lost track is who turns up; -inf where nobody looked."""
+        settings = self.settings
+        if not len(lost) or not len(back) or self._extent is None or not self._gate:
+            return np.full((len(lost), len(back)), -np.inf)
+        gap = (time - state.seen[lost])[:, None]
+        odds = costs.return_odds(state.last[lost], boxes[back], gap, self._extent, settings.reach, settings.reach_per_second)
+        look = settings.appearance * (1 - self._distance(looks, state.slots[lost], back) / self._gate)
+        return np.where(np.isnan(look), -np.inf, odds + look - np.log(max(len(lost), 2) / 2))
+
+    def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
+        """(m,) detections that one track seen a moment ago claims alone, and that claim it alone: motion is enough."""
+        contact = overlap > 0.2
+        sole = contact & (contact.sum(0) == 1)[None] & (contact.sum(1) == 1)[:, None] & recent[:, None]
+        return (sole & (overlap > 0.5)).any(0)
+
+    def _due(self, overlap: np.ndarray, easy: np.ndarray, embedded: np.ndarray, time: float) -> np.ndarray:
+        """(m,) easy detections whose track's last embedding is older than the refresh interval."""
+        return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
+
+    def _distance(self, looks: _Looks, slots: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """(tracks, high) cosine distance of the nearest embedding in a track's gallery; NaN where appearance is not asked."""
+        out = np.full((len(slots), len(high)), np.nan)
+        columns = np.flatnonzero(looks.has[high])
+        if len(slots) and len(columns):
+            compare = self._gallery.distance if self.settings.similarity == "nearest" else self._gallery.distance_to_mean
+            distance = compare(slots, looks.rows(high[columns]))
+            out[:, columns] = np.where(distance < 2, distance, np.nan)  # 2: nothing in the gallery
+        return out
+
+    def _appearance(self, distance: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """Cost (nats) of ``distance``, less the more of a detection is covered: a crop of two people says little of either."""
+        settings = self.settings
+        if not self._gate:
+            return np.zeros(distance.shape)
+        trust = np.clip((visible - settings.visible_least) / (1 - settings.visible_least), 0, 1)
+        cost = np.clip(settings.appearance * (distance / self._gate - 1), -settings.appearance_for, settings.appearance_against)
+        return np.nan_to_num(cost * trust)
+
+    def _begin(
+        self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray, boxes: np.ndarray
+    ) -> State:
+        settings = self.settings
+        slots = self._gallery.acquire(len(rows))
+        known = looks.has[rows] & (visible[rows] >= settings.visible)
+        self._gallery.add(slots[known], looks.rows(rows[known]))
+        ids = np.arange(self._next, self._next + len(rows))
+        self._next += len(rows)
+        motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity * self._axes)
+        when = np.full(len(rows), time)
+        return State(motion, ids, slots, when, np.where(known, time, -np.inf), np.full(len(rows), first), boxes[rows])
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Detections in the tracker's order, tracks predicted, who of the tracks was seen a moment ago, and who needs a look."""
+
+    order: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    measured: np.ndarray
+    motion: kalman.Motion
+    predicted: np.ndarray
+    visible: np.ndarray
+    recent: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    live: np.ndarray
+    wanted: np.ndarray
+
+
+class _Looks:
+    """The embeddings of this frame: given with the detections, fetched by row, or none. Rows are in the tracker's order."""
+
+    def __init__(self, given: np.ndarray | None, embed: Embed | None, order: np.ndarray) -> None:
+        self._embed, self._order = embed, order
+        self._rows = None if given is None else given[order]
+        self.has = np.full(len(order), given is not None)
+
+    def fetch(self, rows: np.ndarray) -> None:
+        rows = rows[~self.has[rows]]
+        if self._embed is None or not len(rows):
+            return
+        got = np.asarray(self._embed(self._order[rows]), np.float32)
+        if got.ndim != 2 or len(got) != len(rows):
+            raise ValueError(f"embed must give ({len(rows)}, d) rows, not {got.shape}")
+        if self._rows is None:
+            self._rows = np.zeros((len(self._order), got.shape[1]), np.float32)
+        self._rows[rows] = got
+        self.has[rows] = True
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        return np.zeros((len(rows), 0), np.float32) if self._rows is None else self._rows[rows]

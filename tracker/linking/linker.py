@@ -1,0 +1,363 @@
+"""On-line linking: tracklets of many cameras, as they grow, to identities; decisions may be put off and taken back.
+
+Evidence, constraints and clustering are those of offline association, of the tracklets that changed and the people near them
+alone. Time moves in steps of the tracklets' own clock; a step waits ``lateness`` for its updates, so the order in which they come
+decides nothing, and an update that comes twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tracker.following.settings import not_negative, over_zero
+from tracker.linking.appearance_graph import LookGraph
+from tracker.linking.association import AssociationSettings
+from tracker.linking.clustering import adjacency, groups, mean_ties, revise
+from tracker.linking.updates import Event, Key, TrackletUpdate
+from tracker.site import Site
+
+UNLIKELY = -3.0  # nats: ties under this bring no person into question
+MOST_PEOPLE = 8  # that come into question for one tracklet
+
+
+@dataclass(frozen=True)
+class LinkerSettings:
+    """Settings of ``Linker``: the home of its defaults. Seconds; evidence in log odds (nats).
+
+    A step each ``step``; updates may come ``lateness`` after the time that they are about. A tracklet is decided about when
+    its looks weigh ``enough`` (the sum of their qualities), or when it is ``patience`` old; again when they weigh twice that, and so
+    on; and last when it is ``settle`` past its end, after which it stays with whom it is. What was decided is taken back where that
+    is worth more than ``margin``. Of a person's settled tracklets in a camera ``exemplars`` looks are kept. What is ``retention`` old is
+    forgotten, and where there are over ``most`` people those seen longest ago.
+    """
+
+    step: float = 1.0
+    lateness: float = 5.0
+    enough: float = 2.0
+    patience: float = 5.0
+    margin: float = 2.0
+    settle: float = 120.0
+    exemplars: int = 3
+    retention: float = 86400.0
+    most: int = 10_000
+
+    def __post_init__(self) -> None:
+        over_zero(self, "step", "settle", "exemplars", "retention", "most")
+        not_negative(self, "lateness", "enough", "patience", "margin")
+
+
+@dataclass
+class _Live:
+    """A tracklet that may still grow or change its identity; rows of the tables, -1 for none."""
+
+    update: TrackletUpdate
+    look: int = -1
+    sighting: int = -1
+    reviewed: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """Looks (r,) that are clustered together, pairs (m, 2) of them that have ties, by their place here, and their weights (m,)."""
+
+    looks: list[int]
+    pairs: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass
+class Linker:
+    """Identities over cameras while they run: ``add`` what is new, ``advance`` the clock, take the events.
+
+    ``late`` counts updates that came after their tracklet was settled.
+    """
+
+    site: Site = field(default_factory=Site)
+    settings: LinkerSettings = field(default_factory=LinkerSettings)
+    association: AssociationSettings = field(default_factory=AssociationSettings)
+
+    def __post_init__(self) -> None:
+        self.late = 0
+        self._pending: dict[Key, dict[float, TrackletUpdate]] = {}
+        self._live: dict[Key, _Live] = {}
+        self._settled: dict[Key, int] = {}  # row of sightings
+        self._graph = LookGraph(self.site, self.association, self.settings.retention)
+        self._people: dict[int, set[int]] = {}  # identity -> its looks
+        self._width = 0
+        self._number = 0
+        self._step = -math.inf  # number of the last step done
+
+    # what comes in and goes out
+
+    def add(self, updates: Iterable[TrackletUpdate]) -> None:
+        """Take updates in any order. Raises ValueError where an embedding has another dimension than those before."""
+        for update in map(self._on_site_clock, updates):
+            if update.embedding is not None:
+                self._width = self._width or len(update.embedding)
+                if self._width != len(update.embedding):
+                    raise ValueError(
+                        f"track {update.track} of {update.camera}: its embedding has {len(update.embedding)} dimensions, "
+                        f"those before {self._width}"
+                    )
+            if update.key in self._settled:
+                self.late += update.end > self._graph.sightings["end"][self._settled[update.key]]
+                continue
+            live = self._live.get(update.key)
+            if live is None or update.end > live.update.end:
+                waiting = self._pending.setdefault(update.key, {})
+                if update.end not in waiting or waiting[update.end].weight < update.weight:
+                    waiting[update.end] = update
+
+    def _on_site_clock(self, update: TrackletUpdate) -> TrackletUpdate:
+        place = self.site.cameras.get(update.camera)
+        if place is None or not place.offset:
+            return update
+        path = None if update.path is None else update.path + np.array([place.offset, 0, 0])
+        return replace(update, start=update.start + place.offset, end=update.end + place.offset, path=path)
+
+    def advance(self, now: float) -> list[Event]:
+        """Do every step that is ``lateness`` before ``now`` (seconds of the site's clock); its decisions in order."""
+        events: list[Event] = []
+        last = math.floor((now - self.settings.lateness) / self.settings.step)
+        while (number := self._next()) <= last:
+            events += self._do(number)
+        return events
+
+    def finish(self) -> list[Event]:
+        """Do all that is left, as if nothing more came."""
+        events: list[Event] = []
+        while math.isfinite(number := self._next()):
+            events += self._do(number)
+        return events
+
+    @property
+    def identities(self) -> dict[Key, int]:
+        """The identity of every tracklet that has one and is not forgotten."""
+        person, look = self._graph.looks["person"], self._graph.sightings["look"]
+        rows = self._settled | {key: live.sighting for key, live in self._live.items() if live.look >= 0}
+        return {key: int(person[look[row]]) for key, row in rows.items()}
+
+    def __len__(self) -> int:
+        """How many people are remembered."""
+        return len(self._people)
+
+    # a step
+
+    def _next(self) -> float:
+        """The number of the next step in which anything can happen."""
+        times = [min(waiting) for waiting in self._pending.values()]
+        for live in self._live.values():
+            times.append(live.update.end + self.settings.settle)
+            if live.look < 0:
+                times.append(live.update.start + self.settings.patience)
+        return max(math.ceil(min(times) / self.settings.step), self._step + 1) if times else math.inf
+
+    def _do(self, number: float) -> list[Event]:
+        self._step, time = number, number * self.settings.step
+        self._apply(time)
+        asked, over = [], []
+        for key, live in sorted(self._live.items()):
+            ended = live.update.end + self.settings.settle <= time
+            weight = 0.0 if live.update.embedding is None else live.update.weight
+            if live.look < 0:
+                ready = weight >= self.settings.enough or time >= live.update.start + self.settings.patience
+            else:
+                ready = weight >= 2 * live.reviewed and weight > 0
+            if ready or ended:
+                live.reviewed = weight
+                live.look, live.sighting = self._graph.write(live.update, live.look, live.sighting)
+                asked.append(live.look)
+            if ended:
+                over.append(key)
+        asked += self._contradicted(asked)
+        events: list[Event] = []
+        paths = {live.look: live.update for live in self._live.values() if live.look >= 0 and live.update.path is not None}
+        self._graph.compare(np.array(asked, np.int64), time, paths)
+        for region in self._regions(asked):
+            self._cluster(region, time, events)
+        for key in over:
+            self._settle(key)
+        self._forget(time)
+        return events
+
+    def _apply(self, time: float) -> None:
+        """Give every tracklet its latest state up to ``time``."""
+        for key in sorted(self._pending):
+            waiting = self._pending[key]
+            due = [end for end in waiting if end <= time]
+            if not due:
+                continue
+            update = waiting[max(due)]
+            for end in due:
+                del waiting[end]
+            if not waiting:
+                del self._pending[key]
+            if key in self._settled:
+                self.late += 1
+                continue
+            live = self._live.setdefault(key, _Live(update))
+            live.update = update
+            if live.look >= 0:
+                self._graph.write(update, live.look, live.sighting)
+
+    def _contradicted(self, asked: list[int]) -> list[int]:
+        """Looks of living tracklets that have grown until they cannot be one person's with another of the same identity."""
+        alive: dict[int, list[int]] = {}
+        for _, live in sorted(self._live.items()):
+            if live.look >= 0 and self._graph.looks["person"][live.look] > 0:
+                alive.setdefault(int(self._graph.looks["person"][live.look]), []).append(live.look)
+        return [
+            look
+            for looks in alive.values() if len(looks) > 1
+            for look, wrong in zip(looks, np.any(self._graph.conflicts(looks), 1), strict=True) if wrong and look not in asked
+        ]  # fmt: skip
+
+    # decisions
+
+    def _regions(self, asked: list[int]) -> list[list[int]]:
+        """The looks to be clustered together: those asked about, people likely for them, and all that these share."""
+        touched: dict[int, set[int]] = {}
+        prior, person = self._graph.prior, self._graph.looks["person"]
+        for row in asked:
+            near = self._graph.ties.get(row, {})
+            likely = [
+                other for other in sorted(near, key=lambda other: (-near[other].total, other)) if near[other].total - prior > UNLIKELY
+            ]
+            people = dict.fromkeys(int(person[other]) for other in likely if person[other] > 0)
+            touched[row] = {*list(people)[:MOST_PEOPLE], int(person[row])} - {0} | {-other - 1 for other in likely if other in asked}
+            touched[row].add(-row - 1)
+        regions: list[tuple[set[int], set[int]]] = []
+        for row, people_near in touched.items():
+            joined = [region for region in regions if region[1] & people_near]
+            for region in joined:
+                regions.remove(region)
+            regions.append(({row}.union(*(r[0] for r in joined)), people_near.union(*(r[1] for r in joined))))
+        return [
+            sorted(rows.union(*(self._people[number] for number in people_near if number > 0))) for rows, people_near in regions
+        ]  # fmt: skip
+
+    def _cluster(self, looks: list[int], time: float, events: list[Event]) -> None:
+        """Bring the identities of a region up to date."""
+        region = _Region(looks, *self._graph.weights(looks))
+        conflict = self._graph.conflicts(looks)
+        person, start = self._graph.looks["person"][looks], self._graph.looks["start"][looks]
+        before = np.where(person > 0, person, -1 - np.arange(len(looks)))
+        a, b = np.nonzero(conflict & (before[:, None] == before))
+        later = np.where(start[a] >= start[b], a, b)
+        before[later] = -1 - later  # who came later was taken for a person who turns out to be elsewhere
+        labels = revise(
+            np.unique(before, return_inverse=True)[1], region.pairs, region.weights, self.association.missing,
+            lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.margin,
+        )  # fmt: skip
+        self._commit(region, person, self._numbers(person, labels), time, events)
+
+    def _numbers(self, before: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """(r,) identities: a cluster takes that of most of its looks, the older where as many have it, if no other did."""
+        overlap, count = np.unique(np.stack([before, labels], 1), axis=0, return_counts=True)
+        taken: dict[int, int] = {}
+        for (number, label), _ in sorted(zip(overlap.tolist(), count.tolist(), strict=True), key=lambda item: (-item[1], item[0])):
+            if number > 0 and label not in taken and number not in taken.values():
+                taken[label] = number
+        for label in np.unique(labels).tolist():
+            if label not in taken:
+                self._number += 1
+                taken[label] = self._number
+        return np.array([taken[label] for label in labels.tolist()])
+
+    def _commit(self, region: _Region, before: np.ndarray, after: np.ndarray, time: float, events: list[Event]) -> None:
+        """Write the region's identities, and say what changed."""
+        moved = np.flatnonzero(before != after)
+        self._graph.looks["person"][region.looks] = after
+        for row, old, new in zip(region.looks, before.tolist(), after.tolist(), strict=True):
+            if old > 0:
+                self._people[old].discard(row)
+            self._people.setdefault(new, set()).add(row)
+        gone = {number for number in before[moved].tolist() if number > 0 and not self._people[number]}
+        for number in sorted(gone):
+            del self._people[number]
+        whole = {number: set(after[before == number].tolist()) for number in gone}
+        for number, into in sorted(whole.items()):
+            if len(into) == 1:
+                rows = np.flatnonzero(before == number)
+                odds, reasons = self._why(region, rows, np.flatnonzero((after == after[rows[0]]) & (before != number)))
+                events.append(Event("merged", time, min(into), None, None, number, odds, reasons))
+        for at in moved.tolist():
+            old, new = int(before[at]), int(after[at])
+            if old > 0 and len(whole.get(old, ())) == 1:
+                continue
+            odds, reasons = self._why(region, np.array([at]), np.flatnonzero((after == new) & (np.arange(len(after)) != at)))
+            for sighting in sorted(self._graph.seen[region.looks[at]]):
+                camera, track = self._graph.keys[sighting]
+                events.append(Event("split" if old > 0 else "assigned", time, new, camera, track, old if old > 0 else None, odds, reasons))
+
+    def _why(self, region: _Region, rows: np.ndarray, others: np.ndarray) -> tuple[float, dict[str, float | int | str]]:
+        """Mean evidence between two groups of a region's looks, and the best tie between them."""
+        if not len(others):  # a person of their own: as sure as nobody else fits
+            return round(-max(self._best_alternative(region, row) for row in rows.tolist()), 3), {}
+        a, b = region.pairs.T
+        between = np.flatnonzero((np.isin(a, rows) & np.isin(b, others)) | (np.isin(b, rows) & np.isin(a, others)))
+        every = len(rows) * len(others)
+        mean = (region.weights[between].sum() + (every - len(between)) * self.association.missing) / every
+        if not len(between):
+            return round(float(mean), 3), {}
+        one, other = region.pairs[between[np.argmax(region.weights[between])]].tolist()
+        tie = self._graph.ties[region.looks[one]][region.looks[other]]
+        to = region.looks[other if other in others else one]
+        camera, track = self._graph.keys[max(self._graph.seen[to])]
+        parts = {"appearance": round(tie.appearance, 3), "time": round(tie.time, 3), "place": round(tie.place, 3)}
+        return round(float(mean), 3), {"camera": camera, "track": track, **parts}
+
+    def _best_alternative(self, region: _Region, row: int) -> float:
+        """The mean evidence for the person, not its own, who fits a look best."""
+        person = self._graph.looks["person"][region.looks].tolist()
+        near = adjacency(len(person), region.pairs, region.weights)
+        ties = mean_ties(row, near[row], person, groups(person), self.association.missing)
+        return max((mean for number, mean in ties.items() if number != person[row]), default=self.association.missing)
+
+    # memory
+
+    def _settle(self, key: Key) -> None:
+        """A tracklet that has ended stays with whom it is; of too many looks of them in the camera the two most alike become one."""
+        live = self._live.pop(key)
+        self._settled[key] = live.sighting
+        self._pending.pop(key, None)
+        looks = self._graph.looks
+        held = {one.look for one in self._live.values()}
+        mine = np.array(sorted(self._people[int(looks["person"][live.look])] - held))
+        mine = mine[(looks["camera"][mine] == looks["camera"][live.look]) & looks["known"][mine]]
+        if len(mine) <= self.settings.exemplars:
+            return
+        alike = looks["unit"][mine] @ looks["unit"][mine].T
+        np.fill_diagonal(alike, -np.inf)
+        kept, gone = (int(mine[at]) for at in sorted(np.unravel_index(np.argmax(alike), alike.shape)))
+        self._leave(gone)
+        self._graph.fuse(kept, gone)
+
+    def _leave(self, look: int) -> None:
+        """Take a look from its person; who has none left is forgotten."""
+        number = int(self._graph.looks["person"][look])
+        self._people[number].discard(look)
+        if not self._people[number]:
+            del self._people[number]
+
+    def _forget(self, time: float) -> None:
+        """Drop what is ``retention`` old, and the people seen longest ago where there are too many."""
+        looks, seen = self._graph.looks, self._graph.sightings
+        old = looks.used & (looks["end"] < time - self.settings.retention)
+        spare = len(self._people) - self.settings.most
+        if spare > 0:
+            last = {number: max(looks["end"][row] for row in rows) for number, rows in self._people.items()}
+            alive = {int(looks["person"][live.look]) for live in self._live.values() if live.look >= 0}
+            for number in sorted(set(last) - alive, key=lambda number: (last[number], number))[:spare]:
+                old[list(self._people[number])] = True
+        gone = np.flatnonzero(seen.used & ((seen["end"] < time - self.settings.retention) | old[seen["look"]]))
+        for sighting in gone.tolist():
+            self._settled.pop(self._graph.keys[sighting], None)
+            self._graph.drop_sighting(sighting)
+        for row in np.flatnonzero(old).tolist():
+            self._leave(row)
+            self._graph.drop(row)
