@@ -270,7 +270,7 @@ def test_a_run_does_not_write_over_what_it_reads(walkers, tmp_path):
 def test_a_video_that_cannot_be_finished_ends_the_run_with_a_message(walkers, tmp_path):
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
     arguments = ["passerby", "run", str(walkers[0]), "--detections", str(walkers[1]), "-o", str(tmp_path / "out")]
-    code = f"{limit}import sys; sys.argv = {arguments!r}; from pipeline.cli import main; main()"
+    code = f"{limit}import sys; sys.argv = {arguments!r}; from pipeline.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 5, done.stderr
     assert "cannot be written" in done.stderr
@@ -313,7 +313,7 @@ def test_doctor_finds_the_shipped_models_working():
 
 
 def test_the_run_time_needs_no_torch():
-    code = "import sys; sys.modules['torch'] = None; import pipeline.cli, pipeline.job, detectors, reid, tracker; print('fine')"
+    code = "import sys; sys.modules['torch'] = None; import pipeline.cli.app, pipeline.jobs.run, detectors, reid, tracker; print('fine')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "fine", done.stderr
 
