@@ -1,0 +1,27 @@
+"""Runs, from Python: ``run(Request.of(["gate.mp4"], out="out"))`` is ``passerby run gate.mp4 -o out`` and returns what ``run.json`` holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.jobs.run import Request, run
+    from pipeline.report.run_record import RunRecord
+
+__all__ = ["Config", "Request", "RunRecord", "run"]
+_HOMES = {
+    "Config": "pipeline.config",
+    "Request": "pipeline.jobs.run",
+    "run": "pipeline.jobs.run",
+    "RunRecord": "pipeline.report.run_record",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for, so that ``passerby --help`` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -18,7 +18,6 @@ from detectors.onnx import Layout, decode, suppress, yolox_grid
 from detectors.runtime.atomic_file import put
 from detectors.runtime.session import ModelError
 from detectors.training.evaluate import evaluate
-from pipeline.formats.boxes_file import read_boxes
 from tracker.following.costs import iou
 
 
@@ -113,26 +112,6 @@ def test_models_that_do_not_fit_are_named(tmp_path):
         load_detector(str(next(WEIGHTS.glob("*.onnx"))))
     with pytest.raises(ModelError, match="shipped are person-n, person-s"):
         load_detector("person-xxl")
-
-
-def test_boxes_from_a_file(tmp_path):
-    path = tmp_path / "det.txt"
-    path.write_text("1,-1,10,20,30,40,80\n3 -1 1 2 3 4 40\n\n3,-1,5,5,5,5,20,-1,-1,-1\n")
-    found = read_boxes(path)
-    assert sorted(found) == [1, 3]
-    np.testing.assert_allclose(found[1].boxes, [[10, 20, 40, 60]])
-    np.testing.assert_allclose(found[3].scores, [0.5, 0.25])
-    for text, words in (
-        ("1,2,3\n", "line 1: 3 columns"),
-        ("1,-1,1,1,1,1\nx\n", "line 2"),
-        ("0,-1,1,1,1,1\n", "from 1"),
-        ("inf,-1,1,1,1,1\n", "line 1: numbers must be finite"),
-        ("1,-1,1,1,1e39,1\n", "line 1: numbers must be finite"),
-        ("1,-1,1,1,-5,1\n", "not negative"),
-    ):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=words):
-            read_boxes(path)
 
 
 def drawn_people(count: int = 3, width: int = 640, height: int = 480, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

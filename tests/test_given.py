@@ -75,16 +75,16 @@ def test_text_of_another_video_is_told(cameras, tmp_path):
     longer.write_text((cameras / "door.txt").read_text() + "90,7,1,1,20,50,1\n")
     done = passerby("run", cameras / "door.mp4", "--tracks", longer, "-o", tmp_path / "out", "--no-video")
     assert done.returncode == 0
-    assert "has rows up to frame 90, the source 30 frames: are they of the same video?" in done.stderr
+    assert "has rows up to frame 90, but the source has 30 frames; check that both are of the same video" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1,-1,10,10,20,50,1\n", "ids are whole numbers from 0, there is -1: are these detections?"),
+        ("1,-1,10,10,20,50,1\n", "id -1 means a detection"),
         ("1,1,10,10,20,50,1\n1,1,30,10,20,50,1\n", "id 1 twice in frame 1"),
         ("1,1,10,10,20\n", "line 1: 5 columns"),
-        ("0,1,10,10,20,50\n", "line 1: frame 0; frames are whole numbers from 1"),
+        ("0,1,10,10,20,50\n", "line 1: frames count from 1"),
     ],
 )
 def test_bad_text_is_told_in_a_line(cameras, tmp_path, text, says):
@@ -99,7 +99,7 @@ def test_bad_text_is_told_in_a_line(cameras, tmp_path, text, says):
     ("words", "says"),
     [
         (["associate", "-o", "{tmp}/o"], "nothing to associate"),
-        (["associate", "-o", "{tmp}/o", "--tracks", "hall={clips}/hall.txt"], "add --video NAME=PATH"),
+        (["associate", "-o", "{tmp}/o", "--tracks", "hall={clips}/hall.txt"], "requires --video NAME=PATH"),
         (["associate", "-o", "{tmp}/o", "--video", "hall={clips}/hall.mp4"], "no --tracks hall=TRACKS.TXT for it"),
         (["associate", "-o", "{tmp}/o", "--video", "{clips}/hall.mp4", "--tracks", "a"], "--video {clips}/hall.mp4: write it as NAME=PATH"),
         (["run", "{clips}/hall.mp4", "-o", "{tmp}/o", "--tracks", "door={clips}/hall.txt"], "no camera named 'door'; there are hall"),

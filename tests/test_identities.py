@@ -13,10 +13,9 @@ import pytest
 from command import passerby
 
 from pipeline.evaluation.identities import pair_scores
-from pipeline.formats.contact_sheet import write_sheet
-from pipeline.formats.mot import write_frame
+from pipeline.formats.mot import write_rows
 from pipeline.formats.tracklet import Tracklet
-from pipeline.formats.tracklet_table import TrackletTable
+from pipeline.sinks.tracklets import TrackletFiles
 
 FACTS = {"reid": "0" * 64, "slope": "25", "offset": "-8.5"}
 PEOPLE = {1: [1.0, 0, 0], 2: [0, 1.0, 0], 3: [0, 0, 1.0]}
@@ -28,8 +27,7 @@ def box(who: int, frame: int) -> np.ndarray:
 
 def recorded(folder: Path, visits: list[tuple[str, int, int, int]], facts: dict[str, str] = FACTS) -> Path:
     """A run folder of ``visits``: camera, person, first and last frame at 10 per second; and each camera's ground truth."""
-    table = TrackletTable(folder_made(folder) / "tracklets.parquet", facts)
-    (folder / "people").mkdir()
+    files = TrackletFiles(folder_made(folder), facts)
     crop = cv2.imencode(".jpg", np.full((128, 60, 3), 90, np.uint8))[1].tobytes()
     lines: dict[str, list] = {}
     for track, (camera, who, first, last) in enumerate(visits, 1):
@@ -40,16 +38,15 @@ def recorded(folder: Path, visits: list[tuple[str, int, int, int]], facts: dict[
             camera, track, frames, (frames - 1) / 10, boxes, np.full(len(frames), 0.9, np.float32), look, 5, 0.9,
             (crop,), (0.0,), 0, (frames[::10] - 1) / 10, np.repeat(look[None], len(frames[::10]), 0),
         )  # fmt: skip
-        table.add(one)
-        write_sheet(folder / "people", one)
+        files.finish(one)
         lines.setdefault(camera, []).extend((frame, track, who, box(who, frame)) for frame in frames.tolist())
-    table.close()
+    files.close()
     for camera, rows in lines.items():
         (folder / camera).mkdir()
         for name, column in (("tracks.txt", 1), ("gt.txt", 2)):
             with (folder / camera / name).open("w") as file:
                 for row in sorted(rows, key=lambda row: row[0]):
-                    write_frame(file, row[0], np.array([row[column]]), row[3][None], np.array([0.9]))
+                    write_rows(file, np.array([row[0]]), np.array([row[column]]), row[3][None], np.array([0.9]))
     return folder
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from detectors import Detections
-from pipeline.engine.journal import Journal, Step
+from pipeline.engine.journal import Journal
+from pipeline.engine.step import Step
 from pipeline.errors import UsageError
 
 

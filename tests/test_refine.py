@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_identities import box, recorded
 
-from pipeline.formats.mot import read_rows
+from pipeline.formats.mot import read_tracks
 from tracker.refine import RefineSettings, Track, refine, smooth
 
 TIMES = np.arange(200) / 10
@@ -131,8 +131,8 @@ def test_a_run_is_refined_into_a_run(tmp_path):
     done = passerby("refine", run, "-o", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["hall"]["before"] == 4
-    rows = read_rows(tmp_path / "out/hall/tracks.txt")
-    assert len(rows) >= len(read_rows(run / "hall/tracks.txt"))
+    rows = read_tracks(tmp_path / "out/hall/tracks.txt")
+    assert len(rows) >= len(read_tracks(run / "hall/tracks.txt"))
     associated = passerby("associate", tmp_path / "out", "-o", tmp_path / "people", "--json")
     assert json.loads(associated.stdout)["identities"] == 3
     at_once = passerby("associate", run, "--refine", "-o", tmp_path / "both", "--json")
@@ -158,17 +158,17 @@ def test_any_trackers_text_with_its_video(tmp_path):
     assert done.returncode == 0, done.stderr
     motion = passerby("refine", "--tracks", tmp_path / "tracks.txt", "-o", tmp_path / "motion.txt", "--set", "refine.edge=0", "--json")
     assert json.loads(motion.stdout) == {"tracks": {"before": 3, "after": 3}}  # in so small a scene place alone says too little
-    rows = read_rows(tmp_path / "out.txt")
-    assert set(rows[:, 1]) == {1, 5}
+    rows = read_tracks(tmp_path / "out.txt")
+    assert set(rows.ids.tolist()) == {1, 5}
     assert len(rows) == 120
-    one = rows[rows[:, 1] == 1]
-    np.testing.assert_allclose(one[:, 2], 60 + 4 * one[:, 0], atol=2)
+    one = rows.take(rows.ids == 1)
+    np.testing.assert_allclose(one.boxes[:, 0], 60 + 4 * one.frames, atol=2)
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["refine", "-o", "{tmp}/o"], "give either a run's output folder or --tracks FILE"),
+        (["refine", "-o", "{tmp}/o"], "give either the output folder of a run or --tracks FILE"),
         (["refine", "{tmp}", "-o", "{tmp}/o"], "no tracklets.parquet there"),
         (["refine", "--tracks", "{tmp}/no.txt", "-o", "{tmp}/o"], "no such file"),
         (["refine", "--tracks", "{tmp}/bad.txt", "-o", "{tmp}/o"], "bad.txt, line 2"),

@@ -82,7 +82,7 @@ def test_the_video_is_h264_and_as_long_as_the_source(finished):
 
 def test_the_table_has_a_row_per_tracklet(finished):
     table = pq.read_table(finished[0] / "tracklets.parquet")
-    assert table.schema.metadata[b"passerby.tracklets"] == b"3"
+    assert table.schema.metadata[b"passerby.tracklets"] == b"4"
     rows = table.to_pylist()
     assert [row["track"] for row in rows] == [1, 2]
     for row in rows:
@@ -91,8 +91,8 @@ def test_the_table_has_a_row_per_tracklet(finished):
         assert row["end_time"] == pytest.approx(5.9, abs=0.01)
         assert np.linalg.norm(row["embedding"]) == pytest.approx(1, abs=1e-5)
         assert 0 < row["quality"] <= 1
-        assert 1 <= len(row["look_times"]) == len(row["looks"]) <= 16
-        assert row["look_times"] == sorted(row["look_times"])
+        assert 1 <= len(row["embedding_times"]) == len(row["embeddings"]) <= 16
+        assert row["embedding_times"] == sorted(row["embedding_times"])
 
 
 def test_the_page_and_the_sheets_stand_alone(finished):

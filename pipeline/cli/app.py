@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import logging
+import sys
+from typing import Annotated, Any
 
 import typer
 
+from pipeline.address import redact
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
 from pipeline.cli.identities import associate, identities_app, refine
-from pipeline.cli.output import EXIT_CODES, say
+from pipeline.cli.logs import LEVELS, configure_logging
+from pipeline.cli.output import EXIT_CODES
 from pipeline.cli.reid import reid_app
 from pipeline.cli.run import demo, run
+
+log = logging.getLogger(__name__)
+INTERNAL = 70  # EX_SOFTWARE
+ClickException: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)  # typer may carry its own click
 
 app = typer.Typer(
     rich_markup_mode=None,
     name="passerby", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
-    help="Follow people through the video of one or many fixed cameras.", epilog=EXIT_CODES,
+    help="Track people through the video of one or many fixed cameras, and across cameras.", epilog=EXIT_CODES,
 )  # fmt: skip
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log more; the same as --log-level info.")] = False,
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="Log messages from this level up: debug, info, warning or error.")] = "",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+) -> None:
+    if log_level and log_level not in LEVELS:
+        raise typer.BadParameter(f"{log_level!r} is not one of {', '.join(LEVELS)}", param_hint="--log-level")
+    configure_logging(log_level or ("info" if verbose else "warning"), log_json)
     if version:
         from importlib import metadata
 
@@ -40,7 +58,7 @@ for name, group in (("identities", identities_app), ("reid", reid_app), ("detect
 
 @app.command(epilog=EXIT_CODES)
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Say what is installed, which execution providers work, and whether the models load."""
+    """Check what is installed, which execution providers work, and whether the models load."""
     from pipeline.jobs.doctor import examine
 
     checks = examine()
@@ -58,18 +76,37 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def main() -> None:
     """Run the command; a user's mistake is one message on standard error and a documented exit code."""
+    configure_logging()
     try:
-        app(standalone_mode=True)
-    except SystemExit:
-        raise
+        code = app(args=options_first(sys.argv[1:]), prog_name="passerby", standalone_mode=False)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except ClickException as error:
+        error.message = redact(error.message)
+        error.show()
+        raise SystemExit(error.exit_code) from None
     except Exception as error:
         code = exit_code_of(error)
         if code is None:
-            raise
-        say(f"passerby: {error}")
-        raise SystemExit(code) from None
+            log.critical("internal error; please report it with this traceback", exc_info=True)
+            code = INTERNAL
+        else:
+            log.error("%s", error)
+    raise SystemExit(code or 0)
+
+
+def options_first(words: list[str]) -> list[str]:
+    """The logging options work before and after the command's name: move them in front."""
+    if "--" in words:
+        return words
+    flags = [word for word in words if word in ("-v", "--verbose", "--log-json")]
+    rest = [word for word in words if word not in flags]
+    for at, word in enumerate(rest):
+        if word == "--log-level" and at + 1 < len(rest):
+            return [*flags, *rest[at : at + 2], *rest[:at], *rest[at + 2 :]]
+        if word.startswith("--log-level="):
+            return [*flags, word, *rest[:at], *rest[at + 1 :]]
+    return [*flags, *rest]
 
 
 def exit_code_of(error: Exception) -> int | None:

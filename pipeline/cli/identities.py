@@ -15,19 +15,19 @@ def associate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
     runs: Annotated[list[Path] | None, typer.Argument(help="Output folders of passerby run.")] = None,
     tracks: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Any tracker's MOTChallenge text of a camera, with its --video.")
+        list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Tracks of any tracker (MOTChallenge text); requires --video.")
     ] = None,
-    video: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="The video that --tracks NAME=... is of.")] = None,
+    video: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="The video that --tracks NAME=... belongs to.")] = None,
     site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
     ] = None,
     refined: Annotated[bool, typer.Option("--refine", help="Refine each run first, into OUT/refined.")] = False,
-    online: Annotated[bool, typer.Option("--online", help="Decide as if the cameras ran now; events.jsonl says what and when.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Replay through the on-line linker; its events go to events.jsonl.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Say which tracks of any number of runs, or of any tracker with its videos, are the same person: identities, sheets and a page."""
+    """Assign one identity per person across runs, or across the tracks of any tracker with its videos."""
     from pipeline.config import load_config
     from pipeline.engine.cameras import specify
     from pipeline.errors import UsageError
@@ -38,12 +38,12 @@ def associate(
     runs = list(runs or ())
     if tracks or video:
         if not video:
-            raise UsageError("--tracks goes with the video it is of: add --video NAME=PATH")
+            raise UsageError("--tracks requires --video NAME=PATH")
         specs = specify((), video, tracks=tracks or (), option="--video")
         if bare := [spec.name for spec in specs if spec.tracks is None]:
             raise UsageError(f"--video {bare[0]}=...: no --tracks {bare[0]}=TRACKS.TXT for it")
         record = given_run(specs, settings, out / "given", places)
-        failed = record["exit_code"]
+        failed = record.exit_code
         report_failures(record)
         runs.append(out / "given")
     if not runs:
@@ -56,14 +56,14 @@ def associate(
             refine_run(run, into, settings.refine)
         runs = better
     counts = associate_runs(runs, out, places, settings, online)
-    print(json.dumps(counts) if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
+    print(counts.model_dump_json() if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
     if failed:
         raise typer.Exit(failed)
 
 
 identities_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES,
-    help="Correct identities by hand; the log, OUT/corrections.jsonl, is respected by later runs into the folder.",
+    help="Correct identities by hand. Corrections are logged in OUT/corrections.jsonl and applied by later runs into the folder.",
 )  # fmt: skip
 
 
@@ -71,8 +71,8 @@ OUT = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passe
 
 
 @identities_app.command("merge", epilog=EXIT_CODES)
-def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more that are one person.")]) -> None:
-    """Make one person of several identities: that with the least number."""
+def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more identities of one person.")]) -> None:
+    """Merge identities into the one with the lowest number."""
     from pipeline.identities import corrections
     from pipeline.jobs.associate import correct
 
@@ -82,10 +82,10 @@ def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(h
 @identities_app.command("split", epilog=EXIT_CODES)
 def split_identity(
     out: OUT,
-    identity: Annotated[int, typer.Argument(help="The identity that is two people.")],
-    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Its tracks that are another person.")],
+    identity: Annotated[int, typer.Argument(help="Identity that holds two people.")],
+    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Tracks of the other person.")],
 ) -> None:
-    """Take tracks out of an identity: together they are a person of their own."""
+    """Move tracks out of an identity into a new one."""
     from pipeline.errors import UsageError
     from pipeline.identities import corrections
     from pipeline.jobs.associate import correct
@@ -94,14 +94,14 @@ def split_identity(
     for text in tracklets:
         camera, sign, track = text.rpartition(":")
         if not sign or not track.isdigit():
-            raise UsageError(f"{text!r} is no track: write CAMERA:TRACK, as identities.csv has them")
+            raise UsageError(f"{text!r} is not a track: expected CAMERA:TRACK, as in identities.csv")
         named.append((camera, int(track)))
     print(people_line(correct(out, lambda keys, ids: corrections.split(keys, ids, identity, named))))
 
 
 @identities_app.command("forget", epilog=EXIT_CODES)
-def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Who is to be forgotten.")]) -> None:
-    """Remove people's embeddings and pictures from the results. Boxes stay, and they can still be seen in the annotated video."""
+def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Identities to erase.")]) -> None:
+    """Erase embeddings and pictures of people from the results. Boxes stay, and the annotated video still shows them."""
     from pipeline.identities import corrections
     from pipeline.jobs.associate import correct
 
@@ -118,17 +118,17 @@ def refine(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, refine.gap=5 for example.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Make tracks better after the fact: split those that changed person, join broken ones, fill gaps, smooth boxes."""
+    """Post-process tracks: split tracks that change person, join broken ones, fill gaps, smooth boxes."""
     from pipeline.config import load_config
     from pipeline.errors import UsageError
     from pipeline.identities.refinement import refine_run, refine_text
 
     if (run is None) == (tracks is None):
-        raise UsageError("give either a run's output folder or --tracks FILE")
+        raise UsageError("give either the output folder of a run or --tracks FILE")
     settings = load_config(config, set_ or (), {"reid.model": reid})
     if run is not None:
         if video is not None:
-            raise UsageError("--video goes with --tracks; a run has its embeddings already")
+            raise UsageError("--video requires --tracks; a run has its embeddings already")
         counts = refine_run(run, out, settings.refine)
     else:
         from reid import Embedder

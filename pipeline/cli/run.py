@@ -35,7 +35,7 @@ def run(
         list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
-    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera with a name of your own.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera and its name.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.keep=5 for example.")
@@ -46,24 +46,29 @@ def run(
         list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
     ] = None,
     tracks: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]TRACKS.TXT", help="Another tracker's tracks (MOTChallenge text), taken as they are.")
+        list[str] | None, typer.Option(metavar="[NAME=]TRACKS.TXT", help="Tracks of another tracker (MOTChallenge text), used unchanged.")
     ] = None,
     site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
     every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
-    start: Annotated[str | None, typer.Option(help="Begin here (seconds or h:mm:ss).")] = None,
-    end: Annotated[str | None, typer.Option(help="End here (seconds or h:mm:ss).")] = None,
+    start: Annotated[str | None, typer.Option(help="Start time (seconds or h:mm:ss).")] = None,
+    end: Annotated[str | None, typer.Option(help="End time (seconds or h:mm:ss).")] = None,
     no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run into the same folder ended.")] = False,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Open everything, print the resolved configuration, do nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run into the same folder.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Open sources and models, print the resolved configuration, and process nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no results.")] = False,
 ) -> None:
-    """Follow people through video files: tracks, tracklets, contact sheets, annotated video and a page."""
+    """Track people through video files; write tracks, tracklets, contact sheets, annotated video and an HTML report."""
     from pipeline.config import load_config
     from pipeline.engine.cameras import specify
     from pipeline.errors import UsageError
     from pipeline.formats.site_file import load_site
-    from pipeline.jobs.run import Request, dry_run, execute
+    from pipeline.jobs.run import Request, dry_run
+    from pipeline.jobs.run import run as run_job
+    from pipeline.jobs.signals import stop_on_signals
+    from pipeline.report.run_record import redacted
 
     options = {
         "detector.model": detector, "reid.model": reid, "reading.every": every, "reading.start": seconds(start), "reading.end": seconds(end),
@@ -75,19 +80,19 @@ def run(
         raise UsageError("no output folder given: add -o OUT")
     request = Request(specs, settings, out, resume, load_site(site), BEGAN)
     if dry:
-        print(json.dumps(dry_run(request), indent=1))
+        print(json.dumps(redacted(dry_run(request)), indent=1))
         return
     from pipeline.cli.progress import watch_progress
 
-    with watch_progress(shown=sys.stderr.isatty() and not quiet, settings=settings) as watcher:
-        record = execute(request, watcher)
+    with watch_progress(shown=sys.stderr.isatty() and not quiet, settings=settings) as watcher, stop_on_signals() as stop:
+        record = run_job(request, watcher, stop)
     report(record, out, as_json, quiet)
-    if record["exit_code"]:
-        raise typer.Exit(record["exit_code"])
+    if record.exit_code:
+        raise typer.Exit(record.exit_code)
 
 
 def demo(out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = Path("demo")) -> None:
-    """Run on OpenCV's pedestrian clip, which it gets by itself."""
+    """Run on OpenCV's pedestrian clip, downloaded if needed."""
     from pipeline.jobs.demo_clip import obtain_clip
 
     clip = obtain_clip()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from detectors import Detections
+from pipeline.address import Address, redact
 from pipeline.engine.given_tracks import GivenTracks
 from pipeline.errors import SourceError, UsageError
-from pipeline.formats.boxes_file import read_boxes
+from pipeline.formats.mot import read_detections
 from pipeline.sources.frame import Source
 from pipeline.sources.open import open_source
 from tracker import TrackerSettings
@@ -23,17 +23,18 @@ NAME = re.compile(r"^[\w][\w.-]*$")
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """What the user asked for: a camera's ``name``, its source's ``path``, and a file of boxes, or of tracks, or neither."""
+    """What the user asked for: a camera's ``name``, the ``address`` of its source, and a file of boxes, or of tracks, or neither."""
 
     name: str
-    path: str
+    address: Address
     boxes: Path | None = None
     tracks: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
-        """All that is read of it."""
-        return [Path(self.path), *(path for path in (self.boxes, self.tracks) if path is not None)]
+        """The files that are read of it."""
+        source = [] if self.address.is_url else [Path(self.address.raw)]
+        return [*source, *(path for path in (self.boxes, self.tracks) if path is not None)]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Camera:
 
 
 def stem(path: str) -> str:
-    """A camera's name from its path: ``videos/gate 2.mp4`` -> ``gate_2``; a glob is named after its folder."""
-    plain = Path(path)
+    """A camera's name from its address: ``videos/gate 2.mp4`` -> ``gate_2``; a glob is named after its folder, a URL after its path or host."""
+    address = Address(path)
+    plain = Path(address.place if address.is_url else path)
     name = plain.parent.name if any(sign in plain.name for sign in "*?[") else plain.stem if plain.suffix else plain.name
     return re.sub(r"[^\w.-]+", "_", name or plain.resolve().name).lstrip(".-") or "camera"
 
@@ -87,12 +89,12 @@ def specify(
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:
-            paths_of = ", ".join(path for other, path in found if other == name)
+            paths_of = ", ".join(str(Address(path)) for other, path in found if other == name)
             raise UsageError(f"two cameras named {name!r} ({paths_of}): give them names by {option} NAME=PATH")
     boxes, given = by_camera("--detections", detections, names), by_camera("--tracks", tracks, names)
     if both := sorted(set(boxes) & set(given)):
         raise UsageError(f"camera {both[0]!r} has --detections and --tracks: tracks have their boxes already")
-    return [CameraSpec(name, path, boxes.get(name), given.get(name)) for name, path in found]
+    return [CameraSpec(name, Address(path), boxes.get(name), given.get(name)) for name, path in found]
 
 
 def by_camera(option: str, items: Iterable[str], names: list[str]) -> dict[str, Path]:
@@ -110,19 +112,6 @@ def by_camera(option: str, items: Iterable[str], names: list[str]) -> dict[str, 
     return out
 
 
-T = TypeVar("T")
-
-
-def read_or_say(option: str, path: Path, read: Callable[[Path], T]) -> T:
-    """``read(path)``; what is wrong with the file is a UsageError that names ``option``."""
-    try:
-        return read(path)
-    except FileNotFoundError:
-        raise UsageError(f"{option} {path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{option} {error}") from None
-
-
 def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: TrackerSettings) -> tuple[list[Camera], dict[str, str]]:
     """Open what can be opened: cameras, and per name the message of what could not. ``settings`` say how often given tracks are embedded.
 
@@ -130,12 +119,13 @@ def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: Trac
     """
     cameras, refused = [], {}
     for spec in specs:
-        boxes = read_or_say("--detections", spec.boxes, read_boxes) if spec.boxes is not None else None
-        tracks = read_or_say("--tracks", spec.tracks, lambda path: GivenTracks(path, settings)) if spec.tracks is not None else None
+        boxes = read_detections(spec.boxes) if spec.boxes is not None else None
+        tracks = GivenTracks(spec.tracks, settings) if spec.tracks is not None else None
         try:
-            cameras.append(Camera(spec.name, open_source(spec.path, rate), boxes, tracks))
+            cameras.append(Camera(spec.name, open_source(spec.address.raw, rate), boxes, tracks))
         except SourceError as error:
             refused[spec.name] = str(error)
         except Exception as error:  # a library's surprise at one file must not take the other cameras down
-            refused[spec.name] = f"{spec.path}: cannot be read ({getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'})"
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            refused[spec.name] = redact(f"{spec.address}: cannot be read ({reason})")
     return cameras, refused

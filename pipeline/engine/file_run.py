@@ -1,31 +1,47 @@
-"""The file engine: several cameras in step through detector, tracker and sinks.
-
-source -> frame -> detect (one batch over the cameras) -> associate, embedding what decides -> tracks -> sinks
-"""
+"""A run over files: cameras in step through the engine, every step in the journal, every output closed whatever happens."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from detectors import Detector
 from pipeline.config import Config
-from pipeline.engine.camera_run import CameraResult, _CameraRun
+from pipeline.engine.camera_run import CameraResult, CameraRun
 from pipeline.engine.cameras import Camera
-from pipeline.engine.journal import Journal, Step
-from pipeline.engine.step import _detect, _embed
+from pipeline.engine.intake import FilesInStep
+from pipeline.engine.journal import Journal
+from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.errors import OutputError
-from pipeline.formats.tracklet_table import TrackletTable
+from pipeline.sinks.annotated_video import AnnotatedVideo
+from pipeline.sinks.sink import Sink
+from pipeline.sinks.tracklets import TrackletFiles
+from pipeline.sinks.tracks_text import TracksText
 from reid import Embedder
 
 
-def reid_facts(embedder: Embedder) -> dict[str, str]:
-    """What ``tracklets.parquet`` keeps of the model: whose embeddings they are, and how to read their distances."""
+def reid_facts(embedder: Embedder | None) -> dict[str, str]:
+    """What ``tracklets.parquet`` keeps of the re-ID model: its hash, and how to read its distances."""
+    if embedder is None:
+        return {}
     calibration = embedder.facts.for_tracklets
     return {"reid": embedder.session.sha256, "slope": str(calibration.slope), "offset": str(calibration.offset)}
+
+
+def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> list[Sink]:
+    """The outputs of one camera alone, below ``out/<camera>``; ``opened`` closes them."""
+    folder, source = out / camera.name, camera.source
+    folder.mkdir(parents=True, exist_ok=True)
+    fill = 0.0 if camera.tracks else config.output.fill  # another tracker's gaps are its own
+    sinks: list[Sink] = [TracksText(folder / "tracks.txt", fill)]
+    opened.callback(sinks[0].close)
+    if config.output.video:
+        sinks.append(AnnotatedVideo(folder / "video.mp4", source.width, source.height, source.rate, config.output))
+        opened.callback(sinks[1].close)
+    return sinks
 
 
 def run(
@@ -39,67 +55,52 @@ def run(
     stopped: Callable[[], bool] = lambda: False,
     on_step: Callable[[], None] = lambda: None,
 ) -> list[CameraResult]:
-    """Follow people through all cameras until each has ended or ``stopped()`` says so; outputs under ``out`` are complete so far.
+    """Process all cameras until each has ended or ``stopped()`` is true. What is below ``out`` is then complete so far.
 
-    Raises OutputError where an output cannot be written; what could be finished is.
+    Raises OutputError where an output cannot be written; the others are finished all the same.
     """
     if embedder is not None and config.tracker.gate is None:
         config = config.model_copy(update={"tracker": replace(config.tracker, gate=embedder.facts.calibration.gate)})
+    opened, runs = ExitStack(), dict[str, CameraRun]()
     try:
-        (out / "people").mkdir(parents=True, exist_ok=True)
-        table = TrackletTable(out / "tracklets.parquet", reid_facts(embedder) if embedder else {})
-        runs = [_CameraRun(camera, config, out) for camera in cameras]
         try:
-            _steps(runs, detector, embedder, journal, table, watch, stopped, on_step)
+            tracklets = TrackletFiles(out, reid_facts(embedder))
+            opened.callback(tracklets.close)
+            for camera in cameras:
+                runs[camera.name] = CameraRun(camera, config, [*camera_sinks(camera, config, out, opened), tracklets])
+            for one in runs.values():
+                opened.callback(one.finish)
+            intake = FilesInStep(list(runs.values()), config.reading)
+            opened.callback(intake.close)
+            _steps(runs, intake, detector, embedder, journal, watch, stopped, on_step)
         finally:
-            with watch("finish"), contextlib.ExitStack() as stack:
-                stack.callback(table.close)
-                for one in runs:
-                    stack.callback(one.close, table)
+            with watch("finish"):
+                opened.close()
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-    return [one.result for one in runs]
+    return [one.result for one in runs.values()]
 
 
 def _steps(
-    runs: list[_CameraRun],
+    runs: dict[str, CameraRun],
+    intake: FilesInStep,
     detector: Detector | None,
     embedder: Embedder | None,
     journal: Journal,
-    table: TrackletTable,
     watch: Stopwatch,
     stopped: Callable[[], bool],
     on_step: Callable[[], None],
 ) -> None:
-    live = list(runs)
-    while live and not stopped():
+    while not stopped():
         with watch("read"):
-            frames = {one.camera.name: frame for one in live if (frame := one.next()) is not None}
-        live = [one for one in live if one.camera.name in frames]
-        if not live:
+            frames = intake.next()
+        if not frames:
             return
         with watch("journal"):
             known = journal.replay()
         if known is not None and known.frames != {name: frame.index for name, frame in frames.items()}:
             raise OutputError(f"{journal.path}: the sources give other frames than in the run to resume; run without --resume")
-        step = known or Step({name: frame.index for name, frame in frames.items()})
-        with watch("motion"):
-            due = [one.camera.name for one in live if one.needs_detector(frames[one.camera.name])]
-        if known is None:
-            with watch("detect"):
-                step.detections = _detect(live, frames, due, detector)
-            if embedder is not None:
-                step.embeddings = _embed(live, frames, step.detections, embedder, watch)
-        for one in live:
-            frame = frames[one.camera.name]
-            found, looks = step.detections[one.camera.name], step.embeddings.get(one.camera.name, {})
-            one.found = found
-            one.result.offered += int((found.scores >= one.config.tracker.high).sum())
-            with watch("track"):
-                tracks = one.follow(frame, found, None if embedder is None else looks)
-            one.result.embedded += len(looks)
-            with watch("write"):
-                one.take(frame, tracks, looks, table)
+        step = run_step(runs, frames, detector, embedder, watch, known)
         if known is None:
             with watch("journal"):
                 journal.write(step)

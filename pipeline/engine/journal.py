@@ -10,26 +10,17 @@ import json
 import math
 import struct
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from detectors import Detections
+from pipeline.engine.step import Step
 from pipeline.errors import UsageError
 
 MAGIC = b"passerby journal 1\n"
 _HEAD = struct.Struct("<II")
-
-
-@dataclass
-class Step:
-    """Per camera name: the frame's index, its detections, and the embeddings by detection row."""
-
-    frames: dict[str, int] = field(default_factory=dict)
-    detections: dict[str, Detections] = field(default_factory=dict)
-    embeddings: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
 
 
 def _pack(step: Step) -> bytes:

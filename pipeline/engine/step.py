@@ -1,45 +1,86 @@
-"""One step over any set of cameras: detections, then embeddings, one batch each."""
+"""One step of the engine: whatever frames are there, of any set of cameras, to detections, embeddings, tracks and sinks.
+
+Detector and re-ID model see one batch over the cameras. Which frames come together is the intake's business: files in step, the newest
+frame of each stream. A step waits for nothing.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from detectors import Detections, Detector
-from pipeline.engine.areas import within
-from pipeline.engine.camera_run import _CameraRun
+from pipeline.engine.camera_run import CameraRun
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.sources.frame import Frame
 from reid import Embedder
 from reid.embedder import crop_boxes
 
 
-def _embed(
-    live: list[_CameraRun], frames: dict[str, Frame], detections: dict[str, Detections], embedder: Embedder, watch: Stopwatch
-) -> dict[str, dict[int, np.ndarray]]:
-    """Embeddings of the rows that each camera's tracker asks for, by row: one batch over the cameras."""
-    asked, crops = [], []
-    for one in live:
-        name = one.camera.name
+@dataclass
+class Step:
+    """Per camera name: the frame's index, its detections, and the embeddings by detection row."""
+
+    frames: dict[str, int] = field(default_factory=dict)
+    detections: dict[str, Detections] = field(default_factory=dict)
+    embeddings: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+
+
+def run_step(
+    cameras: Mapping[str, CameraRun],
+    frames: Mapping[str, Frame],
+    detector: Detector | None,
+    embedder: Embedder | None,
+    watch: Stopwatch,
+    known: Step | None = None,
+) -> Step:
+    """Process ``frames`` (by camera name) and return what the models said of them.
+
+    ``known``: what they said in an earlier run; then no model runs, and the tracks are the same.
+    """
+    with watch("motion"):
+        due = [name for name, frame in frames.items() if cameras[name].needs_detector(frame)]
+    if known is None:
+        with watch("detect"):
+            detections = _detect(cameras, frames, due, detector)
+        embeddings = _embed(cameras, frames, detections, embedder, watch) if embedder is not None else {}
+        step = Step({name: frame.index for name, frame in frames.items()}, detections, embeddings)
+    else:
+        step = known
+    for name, frame in frames.items():
+        camera, embedded = cameras[name], step.embeddings.get(name, {})
         with watch("track"):
-            rows = one.wanted(frames[name], detections[name])
+            tracks = camera.track(frame, step.detections[name], None if embedder is None else embedded)
+        with watch("write"):
+            camera.take(frame, tracks, embedded)
+    return step
+
+
+def _detect(
+    cameras: Mapping[str, CameraRun], frames: Mapping[str, Frame], due: list[str], detector: Detector | None
+) -> dict[str, Detections]:
+    """Detections of every camera; the detector sees the frames that are ``due``."""
+    found = {} if detector is None or not due else dict(zip(due, detector.detect([frames[name].image for name in due]), strict=True))
+    return {name: cameras[name].detections(frame, found.get(name)) for name, frame in frames.items()}
+
+
+def _embed(
+    cameras: Mapping[str, CameraRun],
+    frames: Mapping[str, Frame],
+    detections: dict[str, Detections],
+    embedder: Embedder,
+    watch: Stopwatch,
+) -> dict[str, dict[int, np.ndarray]]:
+    """Embeddings of the rows that each camera's tracker asks for, by row."""
+    asked, crops = [], []
+    for name, frame in frames.items():
+        with watch("track"):
+            rows = cameras[name].wanted(frame, detections[name])
         asked.append((name, rows.tolist()))
         with watch("embed"):
-            crops += crop_boxes(frames[name].image, detections[name].boxes[rows])
+            crops += crop_boxes(frame.image, detections[name].boxes[rows])
     with watch("embed"):
         embeddings = iter(embedder.embed(crops))
     return {name: {row: next(embeddings) for row in rows} for name, rows in asked}
-
-
-def _detect(live: list[_CameraRun], frames: dict[str, Frame], due: list[str], detector: Detector | None) -> dict[str, Detections]:
-    """Detections of every camera: given ones, or of the detector where its picture is ``due``, or else those of its last picture."""
-    seen = {} if detector is None or not due else dict(zip(due, detector.detect([frames[name].image for name in due]), strict=True))
-    out = {}
-    for one in live:
-        camera, number = one.camera, frames[one.camera.name].index + 1
-        if camera.tracks is not None:  # taken as they are, wherever they stand
-            out[camera.name] = camera.tracks.detections(number)
-        elif camera.boxes is not None:
-            out[camera.name] = within(camera.boxes.get(number, Detections.empty()), camera.area)
-        else:
-            out[camera.name] = within(seen[camera.name], camera.area) if camera.name in seen else one.found
-    return out

@@ -8,14 +8,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.tracklet import CROP_HEIGHT, LEAST_VISIBLE, MAX_EMBEDDINGS, Tracklet
 from pipeline.sources.frame import Frame
 from reid.embedder import crop_boxes
-from tracker import TrackerSettings, Tracks
-
-CROP_HEIGHT = 128
-MOST_LOOKS = 16  # single embeddings kept of a track, to see later whether it changed person
-CLEAR = TrackerSettings.visible  # the share of a box that nobody covers from which its crop shows one person
+from tracker import Tracks
 
 
 @dataclass
@@ -26,14 +22,14 @@ class _Growing:
     scores: list[float] = field(default_factory=list)
     pooled: np.ndarray | None = None
     weight: float = 0.0
-    embeddings: int = 0
+    embeddings_count: int = 0
     crops: list[tuple[float, float, bytes]] = field(default_factory=list)  # time, quality, JPEG
     spacing: float = 0.2
-    looks: list[tuple[float, np.ndarray]] = field(default_factory=list)
-    look_spacing: float = 0.0
+    embeddings: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    embedding_spacing: float = 0.0
 
 
-class Collector:
+class TrackletBuilder:
     """Grows the tracklets of one camera. Memory: boxes of the tracks held and at most ``most`` small crops of each."""
 
     def __init__(self, camera: str, most: int) -> None:
@@ -53,12 +49,16 @@ class Collector:
             if row is not None:
                 one.pooled = row * quality if one.pooled is None else one.pooled + row * quality
                 one.weight += quality
-                one.embeddings += 1
-                if tracks.visibility[at] >= CLEAR and (not one.looks or frame.time - one.looks[-1][0] >= one.look_spacing):
-                    one.looks.append((frame.time, row))
-                    if len(one.looks) > MOST_LOOKS:
-                        one.looks = one.looks[::2]
-                        one.look_spacing = 2 * max(one.look_spacing, (one.looks[-1][0] - one.looks[0][0]) / MOST_LOOKS)
+                one.embeddings_count += 1
+                if tracks.visibility[at] >= LEAST_VISIBLE and (
+                    not one.embeddings or frame.time - one.embeddings[-1][0] >= one.embedding_spacing
+                ):
+                    one.embeddings.append((frame.time, row))
+                    if len(one.embeddings) > MAX_EMBEDDINGS:
+                        one.embeddings = one.embeddings[::2]
+                        one.embedding_spacing = 2 * max(
+                            one.embedding_spacing, (one.embeddings[-1][0] - one.embeddings[0][0]) / MAX_EMBEDDINGS
+                        )
             if not one.crops or frame.time - one.crops[-1][0] >= one.spacing:
                 crop = crop_boxes(frame.image, tracks.boxes[at : at + 1])[0]
                 one.crops.append((frame.time, quality, _jpeg(crop)))
@@ -80,13 +80,13 @@ class Collector:
                 np.array(one.boxes, np.float32).reshape(-1, 4),
                 np.array(one.scores, np.float32),
                 one.pooled / norm if one.pooled is not None and norm > 0 else None,
-                one.embeddings,
-                one.weight / one.embeddings if one.embeddings else 0.0,
+                one.embeddings_count,
+                one.weight / one.embeddings_count if one.embeddings_count else 0.0,
                 tuple(jpeg for _, _, jpeg in one.crops),
                 tuple(time for time, _, _ in one.crops),
                 int(np.argmax([quality for _, quality, _ in one.crops])),
-                np.array([time for time, _ in one.looks], np.float64),
-                np.array([row for _, row in one.looks], np.float32).reshape(len(one.looks), -1 if one.looks else 0),
+                np.array([time for time, _ in one.embeddings], np.float64),
+                np.array([row for _, row in one.embeddings], np.float32).reshape(len(one.embeddings), -1 if one.embeddings else 0),
             )
 
 

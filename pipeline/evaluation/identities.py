@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.evaluation.tracks import Scores, evaluate
-from pipeline.formats.mot import read_rows
+from pipeline.evaluation.tracks import Scores, score
+from pipeline.formats.grouping import grouped
+from pipeline.formats.mot import MotRows, concatenated, read_mot, read_tracks
 from pipeline.identities.corrections import read_log
-from pipeline.identities.recorded import Recorded, identify
+from pipeline.identities.recorded import RecordedTracklets, identify
 from tracker import AssociationSettings, Site
 from tracker.following.costs import iou
 
@@ -29,7 +29,7 @@ class PairScores:
 
 
 def pair_scores(found: np.ndarray, truth: np.ndarray) -> PairScores:
-    """``found``, ``truth`` (n,) identities; a tracklet of nobody has a negative true identity of its own."""
+    """``found``, ``truth`` (n,) identities; an unmatched tracklet has a negative true identity of its own."""
 
     def pairs(labels: np.ndarray) -> int:
         count = np.unique(labels, return_counts=True)[1]
@@ -43,45 +43,39 @@ def pair_scores(found: np.ndarray, truth: np.ndarray) -> PairScores:
 
 def merged(truth: Mapping[str, Path], tracks: Mapping[str, Path]) -> Scores:
     """TrackEval over (camera, frame): the cameras' frames one after another, identities shared. Raises UsageError for a bad file."""
-    every_truth: list[np.ndarray] = []
-    every_track: list[np.ndarray] = []
-    first = 0
+    every_truth, every_track, first = list[MotRows](), list[MotRows](), 0
     for camera, path in sorted(truth.items()):
-        rows, found = read_rows(path), read_rows(tracks[camera]) if camera in tracks else np.zeros((0, 7))
-        if len(every_truth) and rows.shape[1] != every_truth[0].shape[1]:
-            raise UsageError(f"{path}: {rows.shape[1]} columns, the other ground truth {every_truth[0].shape[1]}")
-        last = int(max(rows[:, 0].max(initial=0), found[:, 0].max(initial=0)))
-        for table, into in ((rows, every_truth), (found[:, :7], every_track)):
-            table[:, 0] += first
-            into.append(table)
-        first += last
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = Path(scratch) / "gt.txt", Path(scratch) / "tracks.txt"
-        for tables, path in zip((every_truth, every_track), paths, strict=True):
-            np.savetxt(path, np.concatenate(tables), delimiter=",", fmt="%.10g")
-        return evaluate({"cameras": paths})
+        rows = read_mot(path)
+        found = read_tracks(tracks[camera]) if camera in tracks else rows.take(np.zeros(0, np.int64))
+        every_truth.append(rows.later(first))
+        every_track.append(found.later(first))
+        first += max(rows.last_frame, found.last_frame)
+    return score({"cameras": (concatenated(every_truth), concatenated(every_track))})
 
 
-def true_identities(recorded: Recorded, truth: Mapping[str, Path]) -> np.ndarray:
+def true_identities(recorded: RecordedTracklets, truth: Mapping[str, Path]) -> np.ndarray:
     """(n,) the true identity of most of a tracklet's boxes (IoU 0.5 and more), or a negative number of its own."""
     out = -np.arange(1, len(recorded.names) + 1)
-    tables = {camera: read_rows(path) for camera, path in truth.items()}
+    boxes_at = {}
+    for camera, path in truth.items():
+        rows = read_mot(path)
+        boxes_at[camera] = {frame: (rows.ids[mine], rows.boxes[mine]) for frame, mine in grouped(rows.frames)}
     for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
-        if camera not in tables:
-            continue
-        table, votes = tables[camera], []
+        votes = []
         for frame, box in zip(recorded.frames[row].tolist(), recorded.boxes[row], strict=True):
-            there = table[table[:, 0] == frame]
-            overlap = iou(box[None], np.c_[there[:, 2:4], there[:, 2:4] + there[:, 4:6]])[0]
-            if len(overlap) and overlap.max() >= 0.5:
-                votes.append(int(there[overlap.argmax(), 1]))
+            ids, boxes = boxes_at.get(camera, {}).get(frame, (None, None))
+            if ids is None:
+                continue
+            overlap = iou(box[None], boxes)[0]
+            if overlap.max() >= 0.5:
+                votes.append(int(ids[overlap.argmax()]))
         if len(votes) * 2 > len(recorded.frames[row]):
             values, counts = np.unique(votes, return_counts=True)
             out[row] = values[counts.argmax()]
     return out
 
 
-def identities_of(recorded: Recorded, out: Path) -> np.ndarray:
+def identities_of(recorded: RecordedTracklets, out: Path) -> np.ndarray:
     """(n,) the identity that ``out``/identities.parquet gives each tracklet, a negative one of its own to a forgotten one.
 
     Raises UsageError where it lacks one.
@@ -100,7 +94,7 @@ def identities_of(recorded: Recorded, out: Path) -> np.ndarray:
     return np.array([table[key] for key in keys], np.int64)
 
 
-def curve(recorded: Recorded, truth: np.ndarray, site: Site, settings: AssociationSettings) -> list[tuple[float, PairScores]]:
+def curve(recorded: RecordedTracklets, truth: np.ndarray, site: Site, settings: AssociationSettings) -> list[tuple[float, PairScores]]:
     """Pair scores over thresholds from -6 to 10 nats around the one set."""
     thresholds = settings.threshold + np.arange(-6.0, 10.5, 1.0)
     return [(float(t), pair_scores(identify(recorded, site, replace(settings, threshold=float(t))).ids, truth)) for t in thresholds]

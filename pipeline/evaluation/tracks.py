@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.formats.mot import read_rows
+from pipeline.formats.mot import MotRows, read_mot, read_tracks
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,30 @@ class Scores:
     sequences: int
 
 
-def evaluate(pairs: dict[str, tuple[Path, Path]]) -> Scores:
+def evaluate(files: dict[str, tuple[Path, Path]]) -> Scores:
     """Score sequences ``name -> (ground truth, tracks)``, combined over their frames.
 
     Ground truth has MOTChallenge's columns; without class columns every row is a pedestrian that counts.
     Raises UsageError naming file and line for a file that is not MOTChallenge text.
     """
+    return score({name: (read_mot(truth), read_tracks(tracks)) for name, (truth, tracks) in files.items()})
+
+
+def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
+    """``evaluate`` for rows that are already read: ``name -> (ground truth, tracks)``."""
     import trackeval
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         root = Path(scratch)
         lengths = {}
-        for name, (truth_path, tracks_path) in pairs.items():
-            truth, tracks = read_rows(truth_path), read_rows(tracks_path)
+        for name, (truth, tracks) in sequences.items():
             if not len(truth):
-                raise UsageError(f"{truth_path}: no rows of ground truth")
-            lengths[name] = int(max(truth[:, 0].max(), tracks[:, 0].max(initial=1)))
+                raise UsageError(f"{truth.path}: no rows of ground truth")
+            lengths[name] = max(truth.last_frame, tracks.last_frame, 1)
             (root / "gt" / name / "gt").mkdir(parents=True)
             (root / "tracks/run/data").mkdir(parents=True, exist_ok=True)
-            _write(root / "gt" / name / "gt/gt.txt", truth, truth=True)
-            _write(root / "tracks/run/data" / f"{name}.txt", tracks, truth=False)
+            _write_truth(root / "gt" / name / "gt/gt.txt", truth)
+            _write_tracks(root / "tracks/run/data" / f"{name}.txt", tracks)
         config = trackeval.Evaluator.get_default_eval_config()
         quiet = (
             "PRINT_RESULTS",
@@ -85,7 +89,7 @@ def evaluate(pairs: dict[str, tuple[Path, Path]]) -> Scores:
         mota=_percent(clear["MOTA"]),
         switches=int(clear["IDSW"]),
         fragments=int(clear["Frag"]),
-        sequences=len(pairs),
+        sequences=len(sequences),
     )
 
 
@@ -94,14 +98,18 @@ def _percent(values: Any) -> float:
     return 100 * float(np.mean(values))
 
 
-def _write(path: Path, rows: np.ndarray, truth: bool) -> None:
-    columns = rows.shape[1]
-    if truth:  # frame, id, box, counts?, class, visibility
-        counts = (rows[:, 6] != 0).astype(float) if columns > 6 else np.ones(len(rows))
-        classes = rows[:, 7] if columns > 7 and (rows[:, 7] > 0).all() else np.ones(len(rows))
-        seen = rows[:, 8] if columns > 8 else np.ones(len(rows))
-        table = np.column_stack([rows[:, :6], counts, classes, seen])
-    else:
-        scores = rows[:, 6] if columns > 6 else np.ones(len(rows))
-        table = np.column_stack([rows[:, :6], scores, np.full((len(rows), 3), -1)])
-    path.write_text("".join(",".join(f"{value:.10g}" for value in row) + "\n" for row in table))
+def _write_truth(path: Path, rows: MotRows) -> None:
+    """Frame, id, box, whether it counts, class (1 where none is stated), visibility."""
+    classes = rows.classes if (rows.classes > 0).all() else np.ones(len(rows))
+    _write(path, rows, (rows.scores != 0).astype(float), classes, rows.visibility)
+
+
+def _write_tracks(path: Path, rows: MotRows) -> None:
+    nothing = np.full(len(rows), -1)
+    _write(path, rows, rows.known_scores, nothing, nothing)
+
+
+def _write(path: Path, rows: MotRows, *more: np.ndarray) -> None:
+    sizes = rows.boxes[:, 2:] - rows.boxes[:, :2]
+    table = np.column_stack([rows.frames, rows.ids, rows.boxes[:, :2], sizes, *more])
+    np.savetxt(path, table, delimiter=",", fmt="%.10g")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pipeline.engine.tracklet_builder import CROP_HEIGHT
-from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.tracklet import CROP_HEIGHT, Tracklet
 
 COLUMNS, CELL, CAPTION, HEADER = 6, 96, 16, 26
 PAPER, INK, FAINT = 250, (40, 40, 40), (120, 120, 120)
@@ -59,35 +57,3 @@ def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndar
         if sheet is not None and sheet.shape[1] == rows[0].shape[1]:
             rows.append(sheet[: HEADER + CROP_HEIGHT + CAPTION])
     return np.concatenate(rows)
-
-
-def crop_of(sheet: Path, at: int = 0) -> str | None:
-    """A crop of a tracklet's sheet, by its place, as base64 JPEG; None where the file has no such crop."""
-    picture = _read(sheet)
-    crop = None if picture is None else _crop(picture, at)
-    if crop is None:
-        return None
-    return base64.b64encode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()).decode()
-
-
-def crops_of(sheet: Path) -> list[np.ndarray]:
-    """The crops, (h, w, 3) uint8 BGR, of a tracklet's sheet; none where there is no such file."""
-    picture, crops = _read(sheet), list[np.ndarray]()
-    while picture is not None and (crop := _crop(picture, len(crops))) is not None:
-        crops.append(crop)
-    return crops
-
-
-def _read(sheet: Path) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(sheet.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if sheet.is_file() else None
-
-
-def _crop(sheet: np.ndarray, at: int) -> np.ndarray | None:
-    """The crop in a sheet's cell, less the paper around it: a crop is narrower than its cell."""
-    top, left = HEADER + at // COLUMNS * (CROP_HEIGHT + CAPTION), 4 + at % COLUMNS * CELL
-    cell = sheet[top : top + CROP_HEIGHT, left : left + CELL]
-    drawn = (np.abs(cell.astype(int) - PAPER) > 8).any(2)
-    if cell.shape[0] < CROP_HEIGHT or not drawn.any():
-        return None
-    columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
-    return cell[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -1,42 +1,167 @@
-"""MOTChallenge text: rows of frame (from 1), id, left, top, width, height, score, -1, -1, -1."""
+"""MOTChallenge text, the one reader and writer: frame (from 1), id, left, top, width, height[, score[, class, visibility]]."""
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
+from detectors import Detections
 from pipeline.errors import UsageError
+from pipeline.formats.grouping import grouped
+
+LARGEST = 1e9  # frames, ids and pixels beyond are a broken file
+COLUMNS = "frame, id, left, top, width, height[, score[, class, visibility]]"
 
 
-def write_frame(file: TextIO, frame: int, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Write one frame's rows: ``boxes`` (n, 4) x1, y1, x2, y2 px to 2 decimals."""
-    for who, (x1, y1, x2, y2), score in zip(ids.tolist(), boxes.tolist(), scores.tolist(), strict=True):
+@dataclass(frozen=True, eq=False)
+class MotRows:
+    """Row-aligned: ``frames`` (n,) int64 from 1, ``ids`` (n,) int64, -1 where a row is a detection and no track; ``boxes`` (n, 4) float64
+    x1, y1, x2, y2 px; ``scores`` (n,) float64, -1 where none is stated; ``classes`` (n,) int64, -1 where none is stated; ``visibility`` (n,)
+    in 0..1, 1 where none is stated; ``lines`` (n,) where each stands in the file at ``path``.
+    """
+
+    path: Path
+    frames: np.ndarray
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    visibility: np.ndarray
+    lines: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def last_frame(self) -> int:
+        return int(self.frames.max(initial=0))
+
+    def take(self, rows: np.ndarray) -> MotRows:
+        columns = (self.frames, self.ids, self.boxes, self.scores, self.classes, self.visibility, self.lines)
+        return MotRows(self.path, *(column[rows] for column in columns))
+
+    def later(self, frames: int) -> MotRows:
+        """The same rows, ``frames`` frames later."""
+        return replace(self, frames=self.frames + frames)
+
+    @property
+    def known_scores(self) -> np.ndarray:
+        """(n,) in 0..1: 1 where none is stated; scores over 1 (MOT15's public boxes) are scaled by the file's largest."""
+        return np.where(self.scores < 0, 1.0, self.scores / max(self.scores.max(initial=0.0), 1.0))
+
+
+def read_mot(path: Path) -> MotRows:
+    """Rows separated by commas, semicolons, tabs or blanks, sorted as in the file; a BOM, a header, ``#`` comments and empty lines are skipped.
+
+    Raises UsageError naming the file, the line, and the rule that it breaks.
+    """
+    text = _text(path)
+    table, lines = _table(path, text)
+
+    def refuse(bad: Any, rule: str) -> None:
+        if bad.any():
+            line = int(lines[np.flatnonzero(bad)[0]])
+            raise UsageError(f"{path}, line {line}: {rule}: {text.splitlines()[line - 1].strip()[:80]!r}")
+
+    columns = table.shape[1]
+    refuse(~np.isfinite(table).all(1), "numbers must be finite")
+    refuse((np.abs(table[:, :6]) > LARGEST).any(1), f"a number is larger than {LARGEST:.0e}")
+    frames, ids, boxes = table[:, 0], table[:, 1], table[:, 2:6]
+    refuse(frames != np.floor(frames), "a frame must be a whole number")
+    refuse(frames < 1, "frames count from 1 (is the file counted from 0?)")
+    refuse(ids != np.floor(ids), "an id must be a whole number")
+    refuse((boxes[:, 2:] < 0).any(1), "width and height must not be negative")
+    scores = table[:, 6] if columns > 6 else np.full(len(table), -1.0)
+    classes = table[:, 7] if columns > 7 else np.full(len(table), -1.0)
+    seen = table[:, 8] if columns > 8 else np.full(len(table), -1.0)
+    return MotRows(
+        path, frames.astype(np.int64), np.maximum(ids, -1).astype(np.int64), np.c_[boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], scores,
+        np.maximum(classes, -1).astype(np.int64), np.where(seen < 0, 1.0, seen), lines,
+    )  # fmt: skip
+
+
+def concatenated(tables: Sequence[MotRows]) -> MotRows:
+    """The rows of several tables, at least one, under the first one's path."""
+    columns = (np.concatenate([getattr(table, field.name) for table in tables]) for field in fields(MotRows) if field.name != "path")
+    return MotRows(tables[0].path, *columns)
+
+
+def read_tracks(path: Path) -> MotRows:
+    """Rows of tracks, by frame and id. Raises UsageError as ``read_mot`` does, for a row without an id, and for an id twice in a frame."""
+    rows = read_mot(path)
+    bare = np.flatnonzero(rows.ids < 0)
+    if len(bare):
+        raise UsageError(f"{path}, line {rows.lines[bare[0]]}: id -1 means a detection; tracks need ids from 0: are these detections?")
+    rows = rows.take(np.lexsort((rows.ids, rows.frames)))
+    twice = np.flatnonzero((np.diff(rows.frames) == 0) & (np.diff(rows.ids) == 0))
+    if len(twice):
+        first, second = sorted(rows.lines[twice[0] : twice[0] + 2].tolist())
+        raise UsageError(f"{path}, lines {first} and {second}: id {rows.ids[twice[0]]} twice in frame {rows.frames[twice[0]]}")
+    return rows
+
+
+def read_detections(path: Path) -> dict[int, Detections]:
+    """Detections by frame, from 1. Raises UsageError as ``read_mot`` does."""
+    rows = read_mot(path)
+    scores, boxes = rows.known_scores.clip(0, 1), rows.boxes.astype(np.float32)
+    return {frame: Detections(boxes[mine], scores[mine]) for frame, mine in grouped(rows.frames)}
+
+
+def write_rows(file: TextIO, frames: np.ndarray, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> None:
+    """Write rows in their order: ``boxes`` (n, 4) x1, y1, x2, y2 px to 2 decimals, ``scores`` to 4."""
+    columns = (frames.tolist(), ids.tolist(), boxes.tolist(), scores.tolist())
+    for frame, who, (x1, y1, x2, y2), score in zip(*columns, strict=True):
         file.write(f"{frame},{who},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},-1,-1,-1\n")
 
 
-def read_rows(path: Path) -> np.ndarray:
-    """(n, columns) float64 of a MOTChallenge file with commas or blanks; all rows have as many columns as the shortest.
-
-    Raises UsageError naming the file, and the line of a row that is no row of at least six numbers.
-    """
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a readable text file ({error})") from None
-    rows = []
+    except OSError as error:
+        raise UsageError(f"{path}: not readable ({error.strerror or error})") from None
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UsageError(f"{path}: UTF-16 text; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file in UTF-8; expected rows of {COLUMNS}") from None
+
+
+def _table(path: Path, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n, columns) float64, as many columns as the shortest row, and (n,) their lines from 1."""
+    head = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    separator = next((sign for sign in ",;\t" if sign in head), None)
+    try:  # NumPy's reader is twenty times as quick; whatever it does not take is read line by line
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty file
+            table = np.loadtxt(io.StringIO(text), delimiter=separator, comments=None, ndmin=2)
+        if table.shape[1] >= 6 and len(table) == text.count("\n") + (not text.endswith("\n")):
+            return table, np.arange(1, len(table) + 1)
+    except ValueError:
+        pass
+    rows, lines = list[list[float]](), list[int]()
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
+        plain = line.partition("#")[0].strip()
+        if not plain:
             continue
+        fields = plain.rstrip(separator).split(separator) if separator and separator in plain else plain.split()
         try:
-            row = [float(field) for field in line.replace(",", " ").split()]
+            row = [float(field) for field in fields]
         except ValueError:
-            raise UsageError(f"{path}, line {number}: {line.strip()[:60]!r} is not a row of numbers") from None
+            if not rows and len(fields) >= 6 and not plain[0].isdigit():  # a header
+                continue
+            raise UsageError(f"{path}, line {number}: {plain[:60]!r} is not a row of numbers ({COLUMNS})") from None
         if len(row) < 6:
-            raise UsageError(f"{path}, line {number}: {len(row)} columns; a row is frame, id, left, top, width, height[, score, ...]")
+            raise UsageError(f"{path}, line {number}: {len(row)} columns; a row is {COLUMNS}")
         rows.append(row)
-    columns = min((len(row) for row in rows), default=6)
-    return np.array([row[:columns] for row in rows], np.float64).reshape(-1, columns)
+        lines.append(number)
+    columns = min(map(len, rows), default=6)
+    return np.array([row[:columns] for row in rows], np.float64).reshape(-1, columns), np.array(lines, np.int64)

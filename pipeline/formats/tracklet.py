@@ -6,15 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracker import TrackerSettings
+
+CROP_HEIGHT = 128  # px of a kept crop
+MAX_EMBEDDINGS = 16  # single embeddings kept of a track, to see later whether it changed person
+LEAST_VISIBLE = TrackerSettings().visible  # share of a box that nobody covers, from which its crop shows one person
+
 
 @dataclass(frozen=True, eq=False)
 class Tracklet:
     """A finished track as a row.
 
     ``frames`` (n,) from 1, ``times`` (n,) seconds, ``boxes`` (n, 4) x1, y1, x2, y2 px, ``scores`` (n,); ``embedding`` (d,)
-    float32 unit, pooled with the crops' quality as weight, or None; ``quality`` in 0..1: mean visibility times score of the
-    crops embedded; ``crops``: JPEG pictures spread over its life; ``best``: index of the crop of best quality;
-    ``look_times`` (k,) seconds and ``looks`` (k, d) float32: single embeddings of uncovered crops, spread over its life.
+    float32 unit, pooled over ``embeddings_count`` crops with their quality as weight, or None; ``quality`` in 0..1: mean visibility times
+    score of these crops; ``crops``: JPEG, spread over its life, at ``crop_times`` seconds; ``best_crop``: index of that of best quality;
+    ``embedding_times`` (k,) seconds and ``embeddings`` (k, d) float32: single embeddings of uncovered crops, spread over its life.
     """
 
     camera: str
@@ -24,10 +30,10 @@ class Tracklet:
     boxes: np.ndarray
     scores: np.ndarray
     embedding: np.ndarray | None
-    embeddings: int
+    embeddings_count: int
     quality: float
     crops: tuple[bytes, ...]
     crop_times: tuple[float, ...]
-    best: int
-    look_times: np.ndarray
-    looks: np.ndarray
+    best_crop: int
+    embedding_times: np.ndarray
+    embeddings: np.ndarray

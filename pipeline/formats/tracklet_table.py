@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import OutputError, UsageError
 from pipeline.formats.tracklet import Tracklet
 
-VERSION = 3
-READABLE = (1, 2, 3)  # 1 had no look_times and looks, 2 no best_crop
+VERSION = 4
+READABLE = (1, 2, 3, 4)  # 1 had no single embeddings, 2 no best_crop, 3 other names
+RENAMED = {"look_times": "embedding_times", "looks": "embeddings"}  # names of version 3 and before
 SCHEMA = pa.schema(
     [
         pa.field("camera", pa.string(), False),
@@ -30,8 +31,8 @@ SCHEMA = pa.schema(
         pa.field("times", pa.list_(pa.float64()), False),
         pa.field("boxes", pa.list_(pa.list_(pa.float32(), 4)), False),
         pa.field("scores", pa.list_(pa.float32()), False),
-        pa.field("look_times", pa.list_(pa.float64()), False),
-        pa.field("looks", pa.list_(pa.list_(pa.float16())), False),
+        pa.field("embedding_times", pa.list_(pa.float64()), False),
+        pa.field("embeddings", pa.list_(pa.list_(pa.float16())), False),
         pa.field("best_crop", pa.int64()),
     ],
     metadata={
@@ -54,15 +55,15 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
         "boxes_count": len(tracklet.frames),
         "mean_score": float(tracklet.scores.mean()),
         "quality": tracklet.quality,
-        "embeddings_count": tracklet.embeddings,
+        "embeddings_count": tracklet.embeddings_count,
         "embedding": None if tracklet.embedding is None else tracklet.embedding.tolist(),
         "frames": tracklet.frames.tolist(),
         "times": tracklet.times.tolist(),
         "boxes": tracklet.boxes.tolist(),
         "scores": tracklet.scores.tolist(),
-        "look_times": tracklet.look_times.tolist(),
-        "looks": list(tracklet.looks.astype(np.float16)),
-        "best_crop": tracklet.best,
+        "embedding_times": tracklet.embedding_times.tolist(),
+        "embeddings": list(tracklet.embeddings.astype(np.float16)),
+        "best_crop": tracklet.best_crop,
     }
 
 
@@ -93,16 +94,22 @@ class TrackletTable:
 
 
 def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read ``tracklets.parquet``, or those of ``columns`` that it has. Raises UsageError for another file or a schema version this program does not know."""
+    """Read ``tracklets.parquet``, or those of ``columns`` that it has, by today's names.
+
+    Raises UsageError for another file or an unsupported schema version.
+    """
     try:
-        table = pq.read_table(path, columns=None if columns is None else [name for name in columns if name in pq.read_schema(path).names])
+        there = pq.read_schema(path).names
+        table = pq.read_table(path, columns=None if columns is None else [name for name in there if RENAMED.get(name, name) in columns])
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")
     if version not in [str(number).encode() for number in READABLE]:
         known = " and ".join(map(str, READABLE))
-        raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}, this program reads {known}")
-    return table
+        raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}; supported versions: {known}")
+    if not RENAMED.keys() & set(table.column_names):
+        return table
+    return table.rename_columns([RENAMED.get(name, name) for name in table.column_names]).replace_schema_metadata(table.schema.metadata)
 
 
 def facts_of(table: pa.Table) -> dict[str, str]:

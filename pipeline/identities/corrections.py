@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import OutputError, UsageError
+from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.tracklet_table import SCHEMA, read_tracklets
-from pipeline.identities.recorded import Recorded
+from pipeline.identities.recorded import RecordedTracklets
 from tracker import Identities
 from tracker.linking.updates import Key
 
@@ -94,7 +95,9 @@ def append(folder: Path, correction: Correction) -> None:
         raise OutputError(f"{folder / LOG}: cannot be written ({error.strerror or error})") from None
 
 
-def respect(recorded: Recorded, identities: Identities, log: Sequence[Correction]) -> tuple[Recorded, Identities]:
+def apply_corrections(
+    recorded: RecordedTracklets, identities: Identities, log: Sequence[Correction]
+) -> tuple[RecordedTracklets, Identities]:
     """Identities as the ``log`` has them; what it forgets is erased from the runs and left out. Raises OutputError."""
     if not log:
         return recorded, identities
@@ -128,7 +131,7 @@ def corrected(ids: np.ndarray, keys: Sequence[Key], log: Sequence[Correction]) -
     return ids, kept
 
 
-def erase(recorded: Recorded, rows: np.ndarray) -> None:
+def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
     """Take embeddings and pictures of tracklets out of their runs. Boxes stay, and so does the video. Raises OutputError."""
     by_run: dict[Path, set[Key]] = {}
     for row in rows.tolist():
@@ -140,11 +143,13 @@ def erase(recorded: Recorded, rows: np.ndarray) -> None:
             columns = table.to_pylist()
             for row in columns:
                 if (row["camera"], row["track"]) in gone:
-                    row.update(embedding=None, embeddings_count=0, look_times=[], looks=[])
-            schema = SCHEMA.with_metadata(table.schema.metadata) if "looks" in table.column_names else table.schema
+                    row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
+            schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
             scratch = path.with_suffix(".new")
             pq.write_table(pa.Table.from_pylist(columns, schema), scratch, compression="zstd")
             scratch.replace(path)
+            left = {(row["camera"], row["track"]) for row in columns} - gone
+            copy_crops(run / "crops.parquet", run / "crops.parquet", left)
         for row in rows.tolist():
             recorded.sheet(row).unlink(missing_ok=True)
     except OSError as error:

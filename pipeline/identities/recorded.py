@@ -19,15 +19,15 @@ from tracker.refine import RefineSettings
 COLUMNS = ["camera", "track", "start_time", "end_time", "quality", "embeddings_count", "embedding", "frames", "times", "boxes", "best_crop"]
 
 
-LOOKS = ["look_times", "looks"]
+EMBEDDINGS = ["embedding_times", "embeddings"]
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordedTracklets:
     """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there.
 
-    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its looks' qualities; ``best``: the
-    best crop's place on its sheet; ``looks``: seconds (m,) and embeddings (m, d) of single ones, where asked for.
+    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its crops' qualities; ``best``: the
+    number of its best crop; ``embeddings``: seconds (m,) and single embeddings (m, d), where asked for.
     """
 
     tracklets: Tracklets
@@ -38,18 +38,18 @@ class Recorded:
     calibration: dict[str, float]
     weights: tuple[float, ...]
     best: tuple[int, ...]
-    looks: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    embeddings: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def sheet(self, row: int) -> Path:
         return self.runs[row] / "people" / f"{self.names[row]}-{int(self.tracklets.tracks[row]):05d}.jpg"
 
-    def take(self, rows: np.ndarray) -> Recorded:
+    def take(self, rows: np.ndarray) -> RecordedTracklets:
         def of(column: tuple) -> tuple:
             return tuple(column[row] for row in rows.tolist()) if column else ()
 
-        return Recorded(
+        return RecordedTracklets(
             self.tracklets.take(rows), of(self.runs), of(self.names), of(self.frames), of(self.boxes), self.calibration,
-            of(self.weights), of(self.best), of(self.looks),
+            of(self.weights), of(self.best), of(self.embeddings),
         )  # fmt: skip
 
     @property
@@ -58,8 +58,8 @@ class Recorded:
         return list(zip(self.tracklets.cameras.tolist(), self.tracklets.tracks.tolist(), strict=True))
 
 
-def read_runs(folders: Sequence[Path], looks: bool = False) -> Recorded:
-    """All tracklets of run folders, single ``looks`` too if asked. A camera name that several runs have is written ``run/camera``.
+def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTracklets:
+    """All tracklets of run folders, with single ``embeddings`` if asked. A camera name that several runs have is written ``run/camera``.
 
     Raises UsageError for a folder without tracklets, and where the embeddings are of different models.
     """
@@ -68,17 +68,17 @@ def read_runs(folders: Sequence[Path], looks: bool = False) -> Recorded:
         path = folder / "tracklets.parquet"
         if not path.is_file():
             raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
-        tables.append(read_tracklets(path, COLUMNS + LOOKS if looks else COLUMNS))
+        tables.append(read_tracklets(path, COLUMNS + EMBEDDINGS if embeddings else COLUMNS))
     facts = [facts_of(table) for table in tables]
-    with_looks = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
-    for folder, fact in with_looks:
-        if fact["reid"] != with_looks[0][1]["reid"]:
+    with_model = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
+    for folder, fact in with_model:
+        if fact["reid"] != with_model[0][1]["reid"]:
             raise UsageError(
-                f"{folder}: its embeddings are of another re-ID model ({fact['reid'][:12]}) than those of {with_looks[0][0]} "
-                f"({with_looks[0][1]['reid'][:12]}): run again with one --reid for all"
+                f"{folder}: its embeddings are of another re-ID model ({fact['reid'][:12]}) than those of {with_model[0][0]} "
+                f"({with_model[0][1]['reid'][:12]}): run again with one --reid for all"
             )
     calibration: dict[str, float] = {
-        key: float(with_looks[0][1][key]) for key in ("slope", "offset") if with_looks and key in with_looks[0][1]
+        key: float(with_model[0][1][key]) for key in ("slope", "offset") if with_model and key in with_model[0][1]
     }
     cameras = [set(table["camera"].to_pylist()) for table in tables]
     seen = [name for names in cameras for name in names]
@@ -95,25 +95,26 @@ def read_runs(folders: Sequence[Path], looks: bool = False) -> Recorded:
             columns["embeddings"].append(row["embedding"])
             columns["weights"].append(float(row["quality"] * row["embeddings_count"]))
             columns["best"].append(row.get("best_crop") or 0)
-            if looks:
-                single = np.array(row.get("looks") or [], np.float32).reshape(len(row.get("looks") or []), -1 if row.get("looks") else 0)
-                columns["looks"].append((np.array(row.get("look_times") or []), single))
+            if embeddings:
+                single = row.get("embeddings") or []
+                stacked = np.array(single, np.float32).reshape(len(single), -1 if single else 0)
+                columns["singles"].append((np.array(row.get("embedding_times") or []), stacked))
             boxes = np.array(row["boxes"], np.float64).reshape(-1, 4)
             columns["frames"].append(np.array(row["frames"], np.int64))
             columns["boxes"].append(boxes)
             columns["paths"].append(np.c_[row["times"], (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
     width = max((len(row) for row in columns["embeddings"] if row is not None), default=0)
-    embeddings = np.zeros((len(columns["tracks"]), width), np.float32)
+    pooled = np.zeros((len(columns["tracks"]), width), np.float32)
     for at, row in enumerate(columns["embeddings"]):
         if row is not None:
-            embeddings[at] = row
+            pooled[at] = row
     tracklets = Tracklets(
         np.array(columns["cameras"], object), np.array(columns["tracks"], np.int64), np.array(columns["start"], np.float64),
-        np.array(columns["end"], np.float64), embeddings, tuple(columns["paths"]),
+        np.array(columns["end"], np.float64), pooled, tuple(columns["paths"]),
     )  # fmt: skip
-    return Recorded(
+    return RecordedTracklets(
         tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration,
-        tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["looks"]),
+        tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["singles"]),
     )  # fmt: skip
 
 
@@ -127,6 +128,6 @@ def calibrated(settings: S, facts: Mapping[str, float | str]) -> S:
     return replace(settings, slope=float(facts["slope"]), offset=float(facts["offset"]))
 
 
-def identify(recorded: Recorded, site: Site, settings: AssociationSettings) -> Identities:
+def identify(recorded: RecordedTracklets, site: Site, settings: AssociationSettings) -> Identities:
     """Associate with the calibration that the runs carry, where the settings name no other."""
     return associate(recorded.tracklets, site, calibrated(settings, recorded.calibration))

@@ -1,4 +1,4 @@
-"""``passerby refine``: tracks made better after the fact, of a run or of any tracker's MOTChallenge text with its video."""
+"""``passerby refine``: post-process the tracks of a run or of any tracker's MOTChallenge text with its video."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TextIO
 
 import numpy as np
 
-from pipeline.engine.tracklet_builder import CLEAR, MOST_LOOKS
 from pipeline.errors import OutputError, UsageError
-from pipeline.formats.mot import read_rows, write_frame
-from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.crop_table import copy_crops
+from pipeline.formats.grouping import grouped
+from pipeline.formats.mot import MotRows, read_tracks, write_rows
+from pipeline.formats.tracklet import LEAST_VISIBLE, MAX_EMBEDDINGS, Tracklet
 from pipeline.formats.tracklet_table import TrackletTable, facts_of, read_tracklets
 from pipeline.identities.recorded import calibrated
 from pipeline.sources.frame import Selection
@@ -38,7 +39,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
     rows: dict[str, list[dict]] = {}
     for row in table.to_pylist():
         rows.setdefault(row["camera"], []).append(row)
-    counts = {}
+    counts, kept = {}, set()
     try:
         (out / "people").mkdir(parents=True, exist_ok=True)
         written = TrackletTable(out / "tracklets.parquet", facts)
@@ -54,39 +55,37 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
                 sheet = run / "people" / f"{camera}-{track.id:05d}.jpg"
                 if sheet.is_file():
                     shutil.copy(sheet, out / "people" / sheet.name)
+                kept.add((camera, track.id))
             counts[camera] = {"before": len(tracks), "after": len(whole)}
         written.close()
+        copy_crops(run / "crops.parquet", out / "crops.parquet", kept)
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return counts
 
 
 def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSettings, embedder: Embedder | None) -> dict[str, int]:
-    """Refine MOTChallenge text, looks taken from ``video`` (None: by motion alone, at 25 frames per second).
+    """Refine MOTChallenge text, with embeddings from ``video`` (None: by motion alone, at 25 frames per second).
 
-    Raises UsageError for a file that is not MOTChallenge text or names frames that the video has not.
+    Raises UsageError for a file that is not MOTChallenge text, or that has frames which the video lacks.
     """
-    rows = read_rows(tracks)
-    last = int(rows[:, 0].max(initial=0))
-    times = np.arange(last) / 25.0
-    looks: dict[int, list[tuple[float, np.ndarray]]] = {}
+    rows = read_tracks(tracks)
+    times = np.arange(rows.last_frame) / 25.0
+    embeddings: dict[int, list[tuple[float, np.ndarray]]] = {}
     if video is not None:
-        times, looks = _look(rows, video, embedder)
-        if last > len(times):
-            raise UsageError(f"{tracks}: a row of frame {last}, but {video} has {len(times)} frames")
+        times, embeddings = _embed(rows, video, embedder)
+        if rows.last_frame > len(times):
+            raise UsageError(f"{tracks}: a row of frame {rows.last_frame}, but {video} has {len(times)} frames")
     if embedder is not None and settings.slope is None and settings.offset is None:
         calibration = embedder.facts.for_tracklets
         settings = replace(settings, slope=calibration.slope, offset=calibration.offset)
     given = []
-    for who in np.unique(rows[:, 1]).tolist():
-        mine = rows[rows[:, 1] == who]
-        mine = mine[np.unique(mine[:, 0], return_index=True)[1]]
-        boxes = np.c_[mine[:, 2:4], mine[:, 2:4] + mine[:, 4:6]].astype(np.float32)
-        scores = mine[:, 6].clip(0, 1) if mine.shape[1] > 6 else np.ones(len(mine))
-        seen = looks.get(int(who), [])
-        frames = mine[:, 0].astype(np.int64)
-        look_rows = np.array([row for _, row in seen], np.float32).reshape(len(seen), -1 if seen else 0)
-        given.append(Track(int(who), frames, times[frames - 1], boxes, scores, np.array([time for time, _ in seen]), look_rows))
+    scores = rows.known_scores.clip(0, 1)
+    for who, mine in grouped(rows.ids):
+        frames, found = rows.frames[mine], embeddings.get(who, [])
+        stacked = np.array([row for _, row in found], np.float32).reshape(len(found), -1 if found else 0)
+        boxes = rows.boxes[mine].astype(np.float32)
+        given.append(Track(who, frames, times[frames - 1], boxes, scores[mine], np.array([time for time, _ in found]), stacked))
     whole = refine(given, times, settings)
     try:
         with out.open("w", encoding="utf-8") as file:
@@ -104,38 +103,36 @@ def write_tracks(file: TextIO, tracks: list[Track]) -> None:
     ids = np.concatenate([np.full(len(track.frames), track.id) for track in tracks])
     boxes = np.concatenate([track.boxes for track in tracks])
     scores = np.concatenate([track.scores for track in tracks])
-    for row in np.lexsort((ids, frames)).tolist():
-        write_frame(file, int(frames[row]), ids[row : row + 1], boxes[row : row + 1], scores[row : row + 1])
+    order = np.lexsort((ids, frames))
+    write_rows(file, frames[order], ids[order], boxes[order], scores[order])
 
 
-def _look(rows: np.ndarray, video: Path, embedder: Embedder | None) -> tuple[np.ndarray, dict[int, list[tuple[float, np.ndarray]]]]:
-    """Seconds of each frame, and per track up to ``MOST_LOOKS`` embeddings of boxes that nobody covers."""
-    at_frame = {int(frame): np.flatnonzero(rows[:, 0] == frame) for frame in np.unique(rows[:, 0])}
-    wanted: set[int] = set()
-    for who in np.unique(rows[:, 1]):
-        mine = np.flatnonzero(rows[:, 1] == who)
-        wanted |= set(mine[np.linspace(0, len(mine) - 1, min(len(mine), MOST_LOOKS)).round().astype(int)].tolist())
+def _embed(rows: MotRows, video: Path, embedder: Embedder | None) -> tuple[np.ndarray, dict[int, list[tuple[float, np.ndarray]]]]:
+    """Seconds of each frame, and per track up to ``MAX_EMBEDDINGS`` embeddings of uncovered boxes."""
+    at_frame = dict(grouped(rows.frames))
+    wanted = np.zeros(len(rows), bool)
+    for _, mine in grouped(rows.ids):
+        wanted[mine[np.linspace(0, len(mine) - 1, min(len(mine), MAX_EMBEDDINGS)).round().astype(int)]] = True
     times: list[float] = []
-    looks: dict[int, list[tuple[float, np.ndarray]]] = {}
+    embeddings: dict[int, list[tuple[float, np.ndarray]]] = {}
     for frame in open_source(video).read(Selection(1, None, None)):
         times += [frame.time] * (frame.index + 1 - len(times))
         there = at_frame.get(frame.index + 1, np.zeros(0, int))
-        boxes = np.c_[rows[there, 2:4], rows[there, 2:4] + rows[there, 4:6]].astype(np.float64)
-        clear = visibility(boxes)
-        chosen = [k for k, row in enumerate(there.tolist()) if row in wanted and clear[k] >= CLEAR]
-        if embedder is not None and chosen:
-            for k, look in zip(chosen, embedder.embed_boxes(frame.image, boxes[chosen]), strict=True):
-                looks.setdefault(int(rows[there[k], 1]), []).append((frame.time, look))
-    return np.array(times), looks
+        boxes = rows.boxes[there]
+        chosen = np.flatnonzero(wanted[there] & (visibility(boxes) >= LEAST_VISIBLE))
+        if embedder is not None and len(chosen):
+            for row, embedding in zip(there[chosen].tolist(), embedder.embed_boxes(frame.image, boxes[chosen]), strict=True):
+                embeddings.setdefault(int(rows.ids[row]), []).append((frame.time, embedding))
+    return np.array(times), embeddings
 
 
 def _track(row: dict) -> Track:
-    looks = [np.array(look, np.float32) for look in row.get("looks") or []]
+    embeddings = [np.array(one, np.float32) for one in row.get("embeddings") or []]
     columns = (np.array(row[name]) for name in ("frames", "times", "boxes", "scores"))
     frames, times, boxes, scores = columns
-    stacked = np.stack(looks) if looks else np.zeros((0, 0), np.float32)
+    stacked = np.stack(embeddings) if embeddings else np.zeros((0, 0), np.float32)
     return Track(
-        row["track"], frames, times, boxes.astype(np.float32).reshape(-1, 4), scores, np.array(row.get("look_times") or []), stacked
+        row["track"], frames, times, boxes.astype(np.float32).reshape(-1, 4), scores, np.array(row.get("embedding_times") or []), stacked
     )
 
 
@@ -146,9 +143,9 @@ def _times(tracks: list[Track]) -> np.ndarray:
 
 
 def _tracklet(camera: str, track: Track, before: dict | None) -> Tracklet:
-    """A refined track as a row; an embedding of many crops is kept where the track's looks are still the same ones."""
+    """A refined track as a row; an embedding of many crops is kept where the track's single embeddings are unchanged."""
     embedding, count = None, len(track.looks)
-    if before is not None and before["embedding"] is not None and track.look_times.tolist() == (before.get("look_times") or []):
+    if before is not None and before["embedding"] is not None and track.look_times.tolist() == (before.get("embedding_times") or []):
         embedding, count = np.array(before["embedding"], np.float32), before["embeddings_count"]
     elif count:
         embedding = pooled(track.looks)

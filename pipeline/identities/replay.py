@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import OutputError
-from pipeline.identities.recorded import Recorded, calibrated
+from pipeline.identities.recorded import RecordedTracklets, calibrated
 from tracker import AssociationSettings, Event, Identities, Linker, LinkerSettings, Site, TrackletUpdate, apply_events
 from tracker.linking.evidence import probability
 
 PATH_POINTS = 64  # of a tracklet's way that an update carries
 
 
-def grown(recorded: Recorded, row: int, step: float) -> Iterator[TrackletUpdate]:
+def grown(recorded: RecordedTracklets, row: int, step: float) -> Iterator[TrackletUpdate]:
     """What was known of a tracklet after each ``step`` seconds, and at its end."""
     tracklets = recorded.tracklets
     start, end, whole = float(tracklets.start[row]), float(tracklets.end[row]), tracklets.embeddings[row]
     path = np.zeros((0, 3)) if tracklets.paths is None else tracklets.paths[row]
-    times, looks = recorded.looks[row] if recorded.looks else (np.zeros(0), np.zeros((0, 0), np.float32))
+    times, embeddings = recorded.embeddings[row] if recorded.embeddings else (np.zeros(0), np.zeros((0, 0), np.float32))
     for until in [*np.arange(start + step, end, step).tolist(), end]:
         seen = path[: np.searchsorted(path[:, 0], until, side="right")][-PATH_POINTS:]
         share = (until - start) / (end - start) if end > start else 1.0
@@ -30,7 +30,7 @@ def grown(recorded: Recorded, row: int, step: float) -> Iterator[TrackletUpdate]
         if until == end:
             pooled = whole if whole.any() else None
         else:
-            pooled = looks[:known].sum(0) if known else None
+            pooled = embeddings[:known].sum(0) if known else None
             if pooled is not None:
                 pooled = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
         yield TrackletUpdate(
@@ -38,7 +38,9 @@ def grown(recorded: Recorded, row: int, step: float) -> Iterator[TrackletUpdate]
         )
 
 
-def link(recorded: Recorded, site: Site, settings: LinkerSettings, association: AssociationSettings) -> tuple[Identities, list[Event]]:
+def link(
+    recorded: RecordedTracklets, site: Site, settings: LinkerSettings, association: AssociationSettings
+) -> tuple[Identities, list[Event]]:
     """Identities of all tracklets as the linker leaves them, and its events on the way."""
     updates = sorted(
         (update for row in range(len(recorded.names)) for update in grown(recorded, row, settings.step)),

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import OutputError, UsageError
 from pipeline.formats.contact_sheet import identity_sheet
-from pipeline.identities.recorded import Recorded, read_runs
+from pipeline.formats.grouping import grouped
+from pipeline.identities.recorded import RecordedTracklets, read_runs
 from tracker import Identities
 from tracker.linking.evidence import probability
 
@@ -24,7 +24,7 @@ VERSION = 1
 MOST_UNCERTAIN = 10_000
 
 
-def write_identities(out: Path, recorded: Recorded, identities: Identities) -> None:
+def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
     """``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
 
     Raises OutputError where one cannot be written.
@@ -62,7 +62,7 @@ def write_identities(out: Path, recorded: Recorded, identities: Identities) -> N
                 writer.writerow([*both, f"{probability(odds):.3f}"])
         for old in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
             old.unlink()
-        for identity, rows in _groups(identities.ids):
+        for identity, rows in by_identity(identities.ids):
             sheets = [sheet for row in rows if (sheet := recorded.sheet(row)).is_file()]
             if sheets:
                 picture = identity_sheet(identity, sheets)
@@ -74,7 +74,7 @@ def write_identities(out: Path, recorded: Recorded, identities: Identities) -> N
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
 
 
-def read_identities(out: Path) -> tuple[Recorded, Identities]:
+def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
     """What ``write_identities`` wrote, with the tracklets of its runs that have an identity.
 
     Raises UsageError where there is none, or where the runs are not the ones it was made from.
@@ -107,7 +107,7 @@ def read_identities(out: Path) -> tuple[Recorded, Identities]:
     )  # fmt: skip
 
 
-def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None:
+def _write_tracks(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
     """Each camera's ``tracks.txt`` with identities instead of track ids."""
     cameras: dict[str, dict[int, int]] = defaultdict(dict)
     source = {}
@@ -126,10 +126,6 @@ def _write_tracks(out: Path, recorded: Recorded, identities: Identities) -> None
                     file.write(f"{frame},{who[int(track)]},{rest}")
 
 
-def _groups(ids: np.ndarray) -> Iterable[tuple[int, list[int]]]:
-    if not len(ids):
-        return
-    order = np.argsort(ids, kind="stable")
-    values, first = np.unique(ids[order], return_index=True)
-    for value, rows in zip(values.tolist(), np.split(order, first[1:]), strict=True):
-        yield value, rows.tolist()
+def by_identity(ids: np.ndarray) -> list[tuple[int, list[int]]]:
+    """Each identity of ``ids`` (n,), in ascending order, with its rows."""
+    return [(identity, rows.tolist()) for identity, rows in grouped(ids)]

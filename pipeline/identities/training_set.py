@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pipeline.errors import OutputError, UsageError
-from pipeline.formats.contact_sheet import crops_of
+from pipeline.formats.crop_table import Key, read_crops
+from pipeline.identities.recorded import RecordedTracklets
 from pipeline.identities.results import read_identities
 
 LEAST_PICTURES = 2  # of a person who is to teach anything
@@ -26,8 +26,21 @@ def file_names(cameras: list[str]) -> dict[str, str]:
     return names
 
 
+def crops_of(recorded: RecordedTracklets) -> dict[int, list[bytes]]:
+    """By row the crops of its tracklet, JPEG, in order of time."""
+    row_of: dict[tuple[Path, Key], int] = {}
+    for row, (run, name, track) in enumerate(zip(recorded.runs, recorded.names, recorded.tracklets.tracks.tolist(), strict=True)):
+        row_of[run, (name, track)] = row
+    crops: dict[int, list[bytes]] = {}
+    for run in dict.fromkeys(recorded.runs):
+        for key, _, jpeg in read_crops(run / "crops.parquet"):
+            if (run, key) in row_of:
+                crops.setdefault(row_of[run, key], []).append(jpeg)
+    return crops
+
+
 def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
-    """Write ``out/PERSON/CAMERA_TRACK_NUMBER.jpg`` from the contact sheets of a folder with identities; returns counts.
+    """Write ``out/PERSON/CAMERA_TRACK_NUMBER.jpg`` from the crops of a folder with identities; returns counts.
 
     People of whom association is less than ``sure``, 0..1, are left out; with ``across`` those too whom one camera alone has seen.
     Raises UsageError where there are no identities or ``out`` holds files, OutputError where it cannot be written.
@@ -35,15 +48,16 @@ def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is there already and not empty; choose another folder for the training set")
     recorded, found = read_identities(run)
+    crops = crops_of(recorded)
     called = file_names(recorded.tracklets.cameras.tolist())
     counts = {"people": 0, "pictures": 0, "left_out": 0}
     for identity in np.unique(found.ids).tolist():
         rows = np.flatnonzero(found.ids == identity)
         cameras = recorded.tracklets.cameras[rows]
         pictures = [
-            (f"{called[camera]}_{int(recorded.tracklets.tracks[row]):05d}_{number:02d}.jpg", crop)
+            (f"{called[camera]}_{int(recorded.tracklets.tracks[row]):05d}_{number:02d}.jpg", jpeg)
             for row, camera in zip(rows.tolist(), cameras.tolist(), strict=True)
-            for number, crop in enumerate(crops_of(recorded.sheet(row)), 1)
+            for number, jpeg in enumerate(crops.get(row, ()), 1)
         ]
         unsure = float(found.confidence[rows].min()) < sure or (across and len(set(cameras.tolist())) < 2)
         if unsure or len(pictures) < LEAST_PICTURES:
@@ -52,8 +66,8 @@ def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
         try:
             folder = out / f"{identity:05d}"
             folder.mkdir(parents=True)
-            for name, crop in pictures:
-                (folder / name).write_bytes(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+            for name, jpeg in pictures:
+                (folder / name).write_bytes(jpeg)
         except OSError as error:
             raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
         counts["people"] += 1

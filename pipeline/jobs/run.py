@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,27 +11,29 @@ from typing import Any
 
 import detectors
 from detectors import Detector
-from pipeline.cli.progress import Watcher
 from pipeline.config import Config
-from pipeline.engine import file_run as engine
+from pipeline.engine import file_run
 from pipeline.engine.areas import area
-from pipeline.engine.cameras import Camera, CameraSpec, open_cameras
+from pipeline.engine.cameras import Camera, CameraSpec, open_cameras, specify
 from pipeline.engine.journal import Journal
+from pipeline.engine.stopwatch import Stopwatch
 from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
-from pipeline.identities.corrections import read_log, respect
+from pipeline.identities.corrections import apply_corrections, read_log
 from pipeline.identities.recorded import identify, read_runs
 from pipeline.identities.results import write_identities
-from pipeline.jobs.signals import stop_on_signals
-from pipeline.report.page import read_cards, write_page
-from pipeline.report.people import Person, people, summary
-from pipeline.report.run_record import model_facts, run_key, run_record
+from pipeline.jobs.signals import StopFlag
+from pipeline.report.page import write_run_page
+from pipeline.report.people import People, counts, people
+from pipeline.report.run_record import RunRecord, model_records, run_key, run_record, timing
 from reid import Embedder
 from tracker import Site
+
+Watcher = Callable[[list[Camera]], Callable[[], None]]  # told the cameras, it returns what to call after every step
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run: its cameras, its configuration, its output folder, and whether it goes on where an earlier one ended."""
+    """A run: its cameras, its configuration, its output folder, and whether it resumes an interrupted run."""
 
     specs: list[CameraSpec]
     config: Config
@@ -39,6 +41,11 @@ class Request:
     resume: bool = False
     site: Site = field(default_factory=Site)
     began: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def of(cls, videos: Iterable[str | Path], out: str | Path, config: Config | None = None, site: Site | None = None) -> Request:
+        """A camera per video file, folder or glob of images. Raises UsageError as ``passerby run`` does."""
+        return cls(specify(map(str, videos)), config or Config(), Path(out), site=site or Site())
 
 
 def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None, Embedder | None]:
@@ -67,9 +74,9 @@ def refuse_own_inputs(request: Request) -> None:
 
 
 def dry_run(request: Request) -> dict[str, Any]:
-    """Open each source and model and say what would be done."""
+    """Open each source and model and return what a run would do, as ``--dry-run`` prints it."""
     cameras, refused = open_or_fail(request)
-    models = model_facts(*open_models(request.config, cameras))
+    models = model_records(*open_models(request.config, cameras))
     facts = {
         camera.name: {
             "path": str(camera.source.path),
@@ -80,21 +87,23 @@ def dry_run(request: Request) -> dict[str, Any]:
         }
         for camera in cameras
     }
-    return {"cameras": facts, "not_opened": refused, "models": models, "config": request.config.as_dict(), "out": str(request.out)}
+    config = request.config.as_dict()
+    return {"cameras": facts, "not_opened": refused, "models": models.model_dump(), "config": config, "out": str(request.out)}
 
 
-def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict[str, Any]:
-    """Run and write everything below ``request.out``; returns the content of ``run.json``, with its ``exit_code``.
+def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopFlag | None = None) -> RunRecord:
+    """Run, and write everything below ``request.out``; returns what ``run.json`` holds. May be called from any thread.
 
-    Raises SourceError where no source opens, ModelError for a model that does not fit, OutputError where nothing can be written.
+    ``stop``: ends the run after the step that it is in. Raises SourceError where no source opens, UsageError for a request that does not fit
+    together, ModelError for a model that does not fit, OutputError where nothing can be written.
     """
-    config, out, watch, began = request.config, request.out, engine.Stopwatch(), datetime.now(UTC)
+    config, out, watch, began, stop = request.config, request.out, Stopwatch(), datetime.now(UTC), stop or StopFlag()
     with watch("open"):
         opened, refused = open_or_fail(request)
         places = request.site.cameras
         cameras = [replace(one, area=area(places.get(one.name), one.source.width, one.source.height)) for one in opened]
         detector, embedder = open_models(config, cameras)
-    models = model_facts(detector, embedder)
+    models = model_records(detector, embedder)
     refuse_own_inputs(request)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -105,56 +114,34 @@ def execute(request: Request, watcher: Watcher = lambda _: lambda: None) -> dict
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from None
     done = False
-    with stop_on_signals() as stop:
-        try:
-            results = engine.run(cameras, config, out, detector, embedder, journal, watch, stop, watcher(cameras))
-            done = not stop()
-        finally:
-            journal.close(remove=done)
+    try:
+        results = file_run.run(cameras, config, out, detector, embedder, journal, watch, stop, watcher(cameras))
+        done = not stop()
+    finally:
+        journal.close(remove=done)
     failed = bool(refused) or any(result.progress.error for result in results)
     exit_code = stop.exit_code if stop() else SOURCE_FAILED if failed else OK
     inference = {
         "detector": getattr(getattr(detector, "session", None), "seconds", 0.0),
         "reid": embedder.session.seconds if embedder else 0.0,
     }
-    rows: tuple[list[Person], int] = ([], 0)
-    counts = None
+    rows, numbers = People(), None
     if embedder is not None:
         with watch("associate"):
             recorded = read_runs([out])
-            recorded, found = respect(recorded, identify(recorded, request.site, config.association), read_log(out))
+            recorded, found = apply_corrections(recorded, identify(recorded, request.site, config.association), read_log(out))
             write_identities(out, recorded, found)
-            rows, counts = people(recorded, found), summary(recorded, found)
-    record = run_record(results, refused, config, models, watch, inference, began, time.perf_counter() - request.began, exit_code)
-    record["people"] = counts
-    _write_record(out, record, *rows)
+            rows, numbers = people(recorded, found), counts(found, recorded)
+    took = timing(results, watch, inference, time.perf_counter() - request.began)
+    record = run_record(results, refused, config, models, took, began, exit_code, numbers)
+    write_record(out, record, rows)
     return record
 
 
-def _write_record(out: Path, record: dict[str, Any], rows: list[Person], hidden: int) -> None:
+def write_record(out: Path, record: RunRecord, rows: People) -> None:
     """The page and ``run.json``. Raises OutputError."""
     try:
-        _write_page(out, record, rows, hidden)
-        (out / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        write_run_page(out, record, rows)
+        record.write(out / "run.json")
     except OSError as error:
         raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
-
-
-def _write_page(out: Path, record: dict[str, Any], rows: list[Person], hidden: int) -> None:
-    cameras, cards = [], read_cards(out)
-    for name, facts in record["cameras"].items():
-        video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record["config"]["output"]["video"] else None
-        cameras.append({"name": name, "cards": cards.get(name, []), "video": video} | facts)
-    models = record["models"]
-    facts = {
-        "passerby": record["passerby"],
-        "began": record["began"],
-        "took": f"{record['timing']['wall_seconds']} s ({record['timing']['frames_per_second']} frames per second)",
-        "detector": models["detector"]["file"] if models["detector"] else "boxes given",
-        "re-ID": models["reid"]["file"] if models["reid"] else "none",
-    }
-    if record["not_opened"]:
-        facts["not opened"] = "; ".join(record["not_opened"].values())
-    if record["exit_code"] >= 128:
-        facts["ended"] = "stopped by a signal before the end"
-    write_page(out / "index.html", cameras, facts, rows, hidden)

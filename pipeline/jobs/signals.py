@@ -11,9 +11,12 @@ from typing import Any
 
 @dataclass
 class StopFlag:
-    """Set by SIGINT or SIGTERM: the run ends after the step it is in, with valid outputs."""
+    """Whether a run shall end after the step that it is in, with valid outputs; set by a signal or by ``stop()``, from any thread."""
 
     signal: int | None = None
+
+    def stop(self) -> None:
+        self.signal = self.signal or signal.SIGTERM
 
     def __call__(self) -> bool:
         return self.signal is not None
@@ -25,7 +28,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the program at once."""
+    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the program at once. For the main thread only."""
     flag = StopFlag()
 
     def handle(number: int, _: Any) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import jinja2
 
+from pipeline.address import redact
 from pipeline.formats.colours import colour
-from pipeline.formats.contact_sheet import clock, crop_of
+from pipeline.formats.contact_sheet import clock
+from pipeline.formats.crop_table import Key, read_crops
 from pipeline.formats.tracklet_table import read_tracklets
-from pipeline.report.people import Person
+from pipeline.report.people import People
+from pipeline.report.run_record import CameraRecord, RunRecord
 
-MOST_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
+MAX_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
 
 
 S = TypeVar("S", bound="Span")
@@ -34,14 +38,21 @@ class Card:
 
 
 def read_cards(folder: Path) -> dict[str, list[Card]]:
-    """Per camera the cards of a run folder's tracklets, their pictures from the sheets."""
-    cards: dict[str, list[Card]] = {}
+    """Per camera the cards of a run folder's tracklets."""
     columns = ["camera", "track", "start_time", "end_time", "boxes_count", "mean_score", "best_crop"]
-    for row in read_tracklets(folder / "tracklets.parquet", columns).to_pylist():
-        sheet = Path("people") / f"{row['camera']}-{row['track']:05d}.jpg"
-        thumbnail = crop_of(folder / sheet, row.get("best_crop") or 0)
-        card = Card(row["track"], row["start_time"], row["end_time"], row["boxes_count"], row["mean_score"], thumbnail, sheet.as_posix())
-        cards.setdefault(row["camera"], []).append(card)
+    rows = read_tracklets(folder / "tracklets.parquet", columns).to_pylist()
+    best = {(row["camera"], row["track"]): row.get("best_crop") or 0 for row in rows}
+    thumbnails, seen = dict[Key, str](), dict[Key, int]()
+    for key, _, jpeg in read_crops(folder / "crops.parquet"):
+        number = seen[key] = seen.get(key, -1) + 1
+        if best.get(key) == number:
+            thumbnails[key] = base64.b64encode(jpeg).decode()
+    cards: dict[str, list[Card]] = {}
+    for row in rows:
+        camera, track = row["camera"], row["track"]
+        sheet, thumbnail = f"people/{camera}-{track:05d}.jpg", thumbnails.get((camera, track))
+        card = Card(track, row["start_time"], row["end_time"], row["boxes_count"], row["mean_score"], thumbnail, sheet)
+        cards.setdefault(camera, []).append(card)
     return cards
 
 
@@ -56,7 +67,7 @@ class Span(Protocol):
     def track(self) -> int: ...
 
 
-def lanes(cards: Sequence[S], gap: float) -> list[list[S]]:
+def lanes(cards: Sequence[S], gap: float = 0.0) -> list[list[S]]:
     """Cards in as few rows as it takes that none touches the next within ``gap`` seconds; earliest first."""
     rows: list[list[S]] = []
     for card in sorted(cards, key=lambda card: (card.start, card.track)):
@@ -85,31 +96,62 @@ def busiest(cards: list[Card]) -> int:
     return most
 
 
-def write_page(
-    path: Path, cameras: list[dict[str, Any]], facts: dict[str, Any], people: Sequence[Person] = (), hidden_people: int = 0
-) -> None:
-    """Render the page. ``cameras``: name, cards, error, warnings, counts; ``facts``: pairs shown as they are; ``people``: its rows."""
-    ends = [camera["duration"] for camera in cameras] + [card.end for camera in cameras for card in camera["cards"]]
-    duration = max([*ends, *(visit.end for person in people for visit in person.visits), 1.0])
-    names = [camera["name"] for camera in cameras] or sorted({visit.camera for person in people for visit in person.visits})
-    shown = []
-    for camera in cameras:
-        longest = sorted(camera["cards"], key=lambda card: card.start - card.end)[:MOST_CARDS]
-        kept = sorted(longest, key=lambda card: (card.start, card.track))
-        shown.append(
-            camera
-            | {
-                "kept": kept,
-                "lanes": lanes(kept, duration / 100),
-                "busiest": busiest(camera["cards"]),
-                "hidden": len(camera["cards"]) - len(kept),
-            }
-        )
+@dataclass(frozen=True)
+class CameraSection:
+    """A camera on the page: its record, its cards, and its video's path below the page's folder, or None."""
+
+    name: str
+    record: CameraRecord
+    cards: list[Card]
+    video: str | None
+
+    @property
+    def kept(self) -> list[Card]:
+        """The longest ``MAX_CARDS``, in order of time."""
+        longest = sorted(self.cards, key=lambda card: card.start - card.end)[:MAX_CARDS]
+        return sorted(longest, key=lambda card: (card.start, card.track))
+
+    @property
+    def hidden(self) -> int:
+        return max(0, len(self.cards) - MAX_CARDS)
+
+    @property
+    def busiest(self) -> int:
+        return busiest(self.cards)
+
+
+def write_run_page(out: Path, record: RunRecord, people: People) -> None:
+    """The page of a run in ``out``. Raises OSError where it cannot be written."""
+    cards, sections = read_cards(out), []
+    for name, camera in record.cameras.items():
+        video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record.config["output"]["video"] else None
+        sections.append(CameraSection(name, camera, cards.get(name, []), video))
+    models, timing = record.models, record.timing
+    facts = {
+        "passerby": record.passerby,
+        "began": record.began,
+        "took": f"{timing.wall_seconds} s ({timing.frames_per_second} frames per second)",
+        "detector": models.detector.file if models.detector else "boxes given",
+        "re-ID": models.reid.file if models.reid else "none",
+    }
+    if record.not_opened:
+        facts["not opened"] = "; ".join(record.not_opened.values())
+    if record.exit_code >= 128:
+        facts["ended"] = "stopped by a signal before the end"
+    write_page(out / "index.html", sections, facts, people)
+
+
+def write_page(path: Path, cameras: Sequence[CameraSection], facts: Mapping[str, object], people: People) -> None:
+    """Render the page; ``facts`` are shown as they are, in a table. Raises OSError where it cannot be written."""
+    visits = [visit for person in people.rows for visit in person.visits]
+    ends = [camera.record.duration for camera in cameras] + [card.end for camera in cameras for card in camera.cards]
+    duration = max([*ends, *(visit.end for visit in visits), 1.0])
+    names = [camera.name for camera in cameras] or sorted({visit.camera for visit in visits})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clock=clock, colour=colour, lanes=lambda visits: lanes(visits, 0.0))
+    environment.filters.update(clock=clock, colour=colour, lanes=lanes)
     html = environment.get_template("page.html").render(
-        cameras=shown, facts=facts, duration=duration, ticks=ticks(duration), people=people, hidden_people=hidden_people, names=names
+        cameras=cameras, facts=facts, duration=duration, ticks=ticks(duration), people=people.rows, hidden_people=people.hidden, names=names
     )
-    path.write_text(html, encoding="utf-8")
+    path.write_text(redact(html), encoding="utf-8")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
-from pipeline.formats.contact_sheet import crop_of
-from pipeline.identities.recorded import Recorded
-from pipeline.identities.results import _groups
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.formats.crop_table import Key, read_crops
+from pipeline.identities.recorded import RecordedTracklets
+from pipeline.identities.results import by_identity
 from tracker import Identities
+
+MAX_PEOPLE, MAX_THUMBNAILS = 300, 6  # rows of the page, pictures of a row
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A tracklet of a person on the page; ``sheet`` is a path below the page's folder, or None."""
+    """A tracklet of a person: seconds, and a base64 JPEG or None."""
 
     camera: str
     track: int
@@ -23,7 +28,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Person:
-    """A row of the page: an identity, how sure, and its visits in order of time."""
+    """A row of the page: an identity, its least confidence, and its visits in order of time; ``sheet``: a path below the page's folder."""
 
     identity: int
     confidence: float
@@ -35,32 +40,66 @@ class Person:
         return sorted({visit.camera for visit in self.visits})
 
 
-def people(recorded: Recorded, identities: Identities, most: int = 300, thumbnails: int = 6) -> tuple[list[Person], int]:
-    """Rows for the page, those seen most often first where there are over ``most``; and how many are left out."""
-    every = sorted(_groups(identities.ids), key=lambda item: (-len(item[1]), item[0]))
+@dataclass(frozen=True)
+class People:
+    """The rows of the page, and how many people it leaves out."""
+
+    rows: tuple[Person, ...] = ()
+    hidden: int = 0
+
+
+class Counts(BaseModel):
+    """Counts of an association, for ``run.json`` and the command's last lines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tracklets: int
+    identities: int
+    in_several_cameras: int
+    uncertain_pairs: int
+
+
+def people(recorded: RecordedTracklets, identities: Identities) -> People:
+    """Rows for the page, in order of identity; where there are over ``MAX_PEOPLE``, those seen most often."""
+    every = sorted(by_identity(identities.ids), key=lambda item: (-len(item[1]), item[0]))
+    shown = {}
+    for identity, members in sorted(every[:MAX_PEOPLE]):
+        shown[identity] = sorted(members, key=lambda row: (recorded.tracklets.start[row], recorded.tracklets.cameras[row]))
+    thumbnails = _thumbnails(recorded, [row for members in shown.values() for row in members[:MAX_THUMBNAILS]])
     rows = []
-    for identity, members in sorted(every[:most]):
-        members = sorted(members, key=lambda row: (recorded.tracklets.start[row], recorded.tracklets.cameras[row]))
-        visits = []
-        for at, row in enumerate(members):
-            sheet = recorded.sheet(row)
-            visits.append(
-                Visit(
-                    str(recorded.tracklets.cameras[row]), int(recorded.tracklets.tracks[row]),
-                    float(recorded.tracklets.start[row]), float(recorded.tracklets.end[row]),
-                    crop_of(sheet, recorded.best[row]) if at < thumbnails else None,
-                )
-            )  # fmt: skip
+    for identity, members in shown.items():
+        visits = [
+            Visit(
+                str(recorded.tracklets.cameras[row]), int(recorded.tracklets.tracks[row]),
+                float(recorded.tracklets.start[row]), float(recorded.tracklets.end[row]), thumbnails.get(row),
+            )
+            for row in members
+        ]  # fmt: skip
         rows.append(Person(identity, float(identities.confidence[members].min()), tuple(visits), f"people/{identity:05d}.jpg"))
-    return rows, max(0, len(every) - most)
+    return People(tuple(rows), max(0, len(every) - MAX_PEOPLE))
 
 
-def summary(recorded: Recorded, identities: Identities) -> dict[str, object]:
-    """Counts for ``run.json`` and the command's last lines."""
-    cameras = [len(set(recorded.tracklets.cameras[rows].tolist())) for _, rows in _groups(identities.ids)]
-    return {
-        "tracklets": len(identities.ids),
-        "identities": len(cameras),
-        "in_several_cameras": sum(count > 1 for count in cameras),
-        "uncertain_pairs": len(identities.uncertain),
-    }
+def _thumbnails(recorded: RecordedTracklets, rows: list[int]) -> dict[int, str]:
+    """The best crop of each row's tracklet, base64 JPEG; the crops of a run are read once."""
+    wanted: dict[object, dict[Key, int]] = {}
+    for row in rows:
+        wanted.setdefault(recorded.runs[row], {})[recorded.names[row], int(recorded.tracklets.tracks[row])] = row
+    found: dict[int, str] = {}
+    for run in dict.fromkeys(recorded.runs):
+        mine, seen = wanted.get(run, {}), dict[Key, int]()
+        for key, _, jpeg in read_crops(run / "crops.parquet"):
+            number = seen[key] = seen.get(key, -1) + 1
+            at = mine.get(key)
+            if at is not None and number == recorded.best[at]:
+                found[at] = base64.b64encode(jpeg).decode()
+    return found
+
+
+def counts(identities: Identities, recorded: RecordedTracklets) -> Counts:
+    cameras = [len(set(recorded.tracklets.cameras[rows].tolist())) for _, rows in by_identity(identities.ids)]
+    return Counts(
+        tracklets=len(identities.ids),
+        identities=len(cameras),
+        in_several_cameras=sum(number > 1 for number in cameras),
+        uncertain_pairs=len(identities.uncertain),
+    )

@@ -10,15 +10,105 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from detectors import Detector
 from detectors.runtime.checkout import commit
 from detectors.runtime.session import Session
+from pipeline.address import redact
 from pipeline.config import Config
 from pipeline.engine.camera_run import CameraResult
 from pipeline.engine.cameras import CameraSpec
 from pipeline.engine.stopwatch import Stopwatch
+from pipeline.report.people import Counts
 from reid import Embedder
 from tracker import Site
+
+
+class Record(BaseModel):
+    """Part of ``run.json``: frozen, and every key is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelRecord(Record):
+    """A model: its file's name and SHA-256, the execution providers it ran on, and for re-ID its gate (cosine distance)."""
+
+    file: str
+    sha256: str | None
+    providers: list[str]
+    gate: float | None = None
+
+
+class ModelRecords(Record):
+    """The models of a run; None where none was needed."""
+
+    detector: ModelRecord | None
+    reid: ModelRecord | None
+
+
+class CameraRecord(Record):
+    """A camera: its source (px, frames per second, seconds), frames in and what became of them, and what was found in them."""
+
+    path: str
+    width: int
+    height: int
+    rate: float
+    duration: float
+    frames_in: int
+    processed: int
+    skipped: int
+    failed: int
+    tracks: int
+    frames_detected: int
+    detections_confident: int
+    detections_embedded: int
+    error: str | None
+    warnings: list[str]
+
+
+class Timing(Record):
+    """Wall time, frames per second over all cameras, and seconds by stage of the main thread and by model."""
+
+    wall_seconds: float
+    frames_per_second: float | None
+    stages_seconds: dict[str, float]
+    inference_seconds: dict[str, float]
+    outside_inference_share: float | None
+
+
+class RunRecord(Record):
+    """``run.json``. ``not_opened``: per camera, why its source could not be opened; ``people``: None without a re-ID model."""
+
+    passerby: str
+    commit: str | None
+    began: str
+    exit_code: int
+    models: ModelRecords
+    cameras: dict[str, CameraRecord]
+    not_opened: dict[str, str]
+    timing: Timing
+    config: dict[str, Any]
+    people: Counts | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in the file, credentials redacted."""
+        values: dict[str, Any] = redacted(self.model_dump(mode="json"))
+        if values["models"]["detector"] is not None:
+            del values["models"]["detector"]["gate"]
+        return values
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
+
+
+def redacted(value: Any) -> Any:
+    """JSON values with the credentials of every address in their strings redacted."""
+    if isinstance(value, dict):
+        return {key: redacted(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [redacted(one) for one in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def version() -> str:
@@ -28,29 +118,22 @@ def version() -> str:
         return "unknown"
 
 
-def model_facts(detector: Detector | None, embedder: Embedder | None) -> dict[str, Any]:
-    """Per model: its file's name, SHA-256 and where it runs; None for a model that is not used."""
+def model_records(detector: Detector | None, embedder: Embedder | None) -> ModelRecords:
+    def of(session: Session, gate: float | None = None) -> ModelRecord:
+        return ModelRecord(file=session.path.name, sha256=session.sha256, providers=list(session.providers), gate=gate)
 
-    def of(session: Session | None) -> dict[str, Any] | None:
-        return None if session is None else {"file": session.path.name, "sha256": session.sha256, "providers": list(session.providers)}
-
-    own: Session | None = getattr(detector, "session", None)
-    facts = {"detector": of(own), "reid": of(embedder.session if embedder else None)}
-    if detector is not None and own is None:
-        facts["detector"] = {
-            "file": str(getattr(getattr(detector, "model", None), "ckpt_path", type(detector).__name__)),
-            "sha256": None,
-            "providers": ["ultralytics"],
-        }
-    if embedder is not None and facts["reid"] is not None:
-        facts["reid"]["gate"] = embedder.facts.calibration.gate
-    return facts
+    session: Session | None = getattr(detector, "session", None)
+    found = None if session is None else of(session)
+    if detector is not None and session is None:  # an ultralytics model
+        name = getattr(getattr(detector, "model", None), "ckpt_path", type(detector).__name__)
+        found = ModelRecord(file=str(name), sha256=None, providers=["ultralytics"])
+    return ModelRecords(detector=found, reid=None if embedder is None else of(embedder.session, embedder.facts.calibration.gate))
 
 
-def run_key(specs: list[CameraSpec], config: Config, models: dict[str, Any], site: Site) -> str:
-    """A digest of everything that decides the tracks: a run may be resumed under the same key only."""
-    decides = config.as_dict() | {"models": models}
-    decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of it may change, not what is seen
+def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site: Site) -> str:
+    """A digest of everything that decides the tracks: a run can be resumed under the same key only."""
+    decides = config.as_dict() | {"models": models.model_dump(mode="json")}
+    decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of the tracks may change
     decides["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     decides["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
@@ -67,54 +150,58 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-def camera_record(result: CameraResult) -> dict[str, Any]:
+def camera_record(result: CameraResult) -> CameraRecord:
     source, progress = result.camera.source, result.progress
-    return {
-        "path": str(source.path),
-        "width": source.width,
-        "height": source.height,
-        "rate": source.rate,
-        "duration": round(result.last_time + 1 / source.rate, 3) if result.processed else 0.0,
-        "frames_in": result.processed + result.skipped + result.failed,
-        "processed": result.processed,
-        "skipped": result.skipped,
-        "failed": result.failed,
-        "tracks": result.tracks,
-        "frames_detected": result.detected,
-        "detections_confident": result.offered,
-        "detections_embedded": result.embedded,
-        "error": progress.error if result.ended else None,
-        "warnings": progress.warnings,
-    }
+    return CameraRecord(
+        path=str(source.path),
+        width=source.width,
+        height=source.height,
+        rate=source.rate,
+        duration=round(result.last_time + 1 / source.rate, 3) if result.processed else 0.0,
+        frames_in=result.processed + result.skipped + result.failed,
+        processed=result.processed,
+        skipped=result.skipped,
+        failed=result.failed,
+        tracks=result.tracks,
+        frames_detected=result.detected,
+        detections_confident=result.confident,
+        detections_embedded=result.embedded,
+        error=progress.error if result.ended else None,
+        warnings=progress.warnings,
+    )
+
+
+def timing(results: list[CameraResult], watch: Stopwatch, inference: dict[str, float], wall: float) -> Timing:
+    """``inference``: seconds in each model; ``wall``: seconds of the whole run."""
+    frames, outside = sum(result.processed for result in results), max(0.0, wall - sum(inference.values()))
+    return Timing(
+        wall_seconds=round(wall, 3),
+        frames_per_second=round(frames / wall, 2) if wall else None,
+        stages_seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+        inference_seconds={name: round(seconds, 3) for name, seconds in inference.items()},
+        outside_inference_share=round(outside / wall, 4) if wall else None,
+    )
 
 
 def run_record(
     results: list[CameraResult],
     refused: dict[str, str],
     config: Config,
-    models: dict[str, Any],
-    watch: Stopwatch,
-    inference: dict[str, float],
+    models: ModelRecords,
+    timing: Timing,
     began: datetime,
-    wall: float,
     exit_code: int,
-) -> dict[str, Any]:
-    frames = sum(result.processed for result in results)
-    outside = max(0.0, wall - sum(inference.values()))
-    return {
-        "passerby": version(),
-        "commit": commit(),
-        "began": began.astimezone(UTC).isoformat(timespec="seconds"),
-        "exit_code": exit_code,
-        "models": models,
-        "cameras": {result.camera.name: camera_record(result) for result in results},
-        "not_opened": refused,
-        "timing": {
-            "wall_seconds": round(wall, 3),
-            "frames_per_second": round(frames / wall, 2) if wall else None,
-            "stages_seconds": {name: round(seconds, 3) for name, seconds in watch.seconds.items()},
-            "inference_seconds": {name: round(seconds, 3) for name, seconds in inference.items()},
-            "outside_inference_share": round(outside / wall, 4) if wall else None,
-        },
-        "config": config.as_dict(),
-    }
+    people: Counts | None,
+) -> RunRecord:
+    return RunRecord(
+        passerby=version(),
+        commit=commit(),
+        began=began.astimezone(UTC).isoformat(timespec="seconds"),
+        exit_code=exit_code,
+        models=models,
+        cameras={result.camera.name: camera_record(result) for result in results},
+        not_opened=refused,
+        timing=timing,
+        config=config.as_dict(),
+        people=people,
+    )

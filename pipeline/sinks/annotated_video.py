@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.config import Output
 from pipeline.errors import OutputError
 from pipeline.formats.colours import PALETTE
+from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame
 from tracker import Tracks
 
@@ -39,11 +40,11 @@ def encoder(quality: int) -> Encoder:
     return Encoder("mpeg4", {"q": "5"})
 
 
-class VideoWriter:
-    """Frames and tracks to ``path`` (.mp4). ``write`` hands over; ``close`` waits for the rest and finishes the file.
+class AnnotatedVideo(Sink):
+    """Frames and tracks to ``path`` (.mp4). ``take`` hands over; ``close`` waits for the rest and finishes the file.
 
     Frames of another size than ``width`` x ``height`` are scaled to it. Raises OutputError where the file cannot be written:
-    at once for its folder, else at the next ``write`` or at ``close``.
+    at once for its folder, else at the next ``take`` or at ``close``.
     """
 
     def __init__(self, path: Path, width: int, height: int, rate: float, settings: Output) -> None:
@@ -56,8 +57,8 @@ class VideoWriter:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def write(self, frame: Frame, tracks: Tracks) -> None:
-        """Hand one frame over. Its image belongs to the writer from here on."""
+    def take(self, frame: Frame, tracks: Tracks) -> None:
+        """Hand one frame over; it is drawn on a copy."""
         self._raise()
         self._queue.put((frame, tracks))
 
@@ -91,7 +92,7 @@ class VideoWriter:
             last = -1
             while (item := self._queue.get()) is not None:
                 frame, tracks = item
-                image = draw(frame.image, tracks)
+                image = draw(frame.image.copy(), tracks)
                 if (image.shape[1], image.shape[0]) != self.size:
                     odd = image.shape[1] - image.shape[1] % 2, image.shape[0] - image.shape[0] % 2
                     image = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TextIO
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.formats.mot import write_frame
+from pipeline.formats.mot import write_rows
+from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame
 from tracker import Tracks
 
@@ -20,18 +21,18 @@ class _Waiting:
     rows: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)  # id -> box, score
 
 
-class TracksWriter:
+class TracksText(Sink):
     """Writes MOTChallenge rows, boxes of gaps up to ``longest`` seconds interpolated linearly between the boxes seen.
 
     Who was hidden for a moment was still there (ByteTrack's and most trackers' post-processing). Filled rows carry the lower
     score of the two ends. Holds the frames of the last ``longest`` seconds; ``longest`` 0 fills nothing.
     """
 
-    def __init__(self, file: TextIO, longest: float) -> None:
-        self.file, self.longest = file, longest
+    def __init__(self, path: Path, longest: float) -> None:
+        self.file, self.longest = path.open("w", encoding="utf-8"), longest
         self._waiting: deque[_Waiting] = deque()
 
-    def add(self, frame: Frame, tracks: Tracks) -> None:
+    def take(self, frame: Frame, tracks: Tracks) -> None:
         now = _Waiting(frame.index + 1, frame.time)
         for who, box, score in zip(tracks.ids.tolist(), tracks.boxes, tracks.scores.tolist(), strict=True):
             now.rows[who] = (box, score)
@@ -56,9 +57,10 @@ class TracksWriter:
     def _write(self, waiting: _Waiting) -> None:
         ids = sorted(waiting.rows)
         boxes = np.array([waiting.rows[who][0] for who in ids], np.float32).reshape(-1, 4)
-        write_frame(self.file, waiting.frame, np.array(ids, np.int64), boxes, np.array([waiting.rows[who][1] for who in ids]))
+        scores = np.array([waiting.rows[who][1] for who in ids])
+        write_rows(self.file, np.full(len(ids), waiting.frame), np.array(ids, np.int64), boxes, scores)
 
     def close(self) -> None:
-        while self._waiting:
-            self._write(self._waiting.popleft())
-        self.file.close()
+        with self.file:
+            while self._waiting:
+                self._write(self._waiting.popleft())

@@ -7,6 +7,7 @@ import glob
 import math
 from pathlib import Path
 
+from pipeline.address import Address
 from pipeline.errors import SourceError
 from pipeline.sources.frame import Source
 from pipeline.sources.images import IMAGES, ImageSource
@@ -19,7 +20,9 @@ def open_source(path: Path | str, rate: float | None = None) -> Source:
     ``rate``: frames a second of images, where no ``seqinfo.ini`` says it (default 25).
     Raises SourceError with one message a person can act on.
     """
-    text = str(path)
+    text, address = str(path), Address(str(path))
+    if address.is_url:
+        raise SourceError(f"{address}: a network stream; passerby run reads files: record the stream to a file first")
     path = Path(path)
     if path.is_dir():
         return _open_folder(path, rate)

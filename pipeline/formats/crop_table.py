@@ -1,0 +1,87 @@
+"""``crops.parquet``: the crops of a run's tracklets as JPEG, one row each. Training sets and thumbnails are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import OutputError, UsageError
+from pipeline.formats.tracklet import Tracklet
+
+Key = tuple[str, int]  # camera and track
+SCHEMA = pa.schema(
+    [
+        pa.field("camera", pa.string(), False),
+        pa.field("track", pa.int64(), False),
+        pa.field("number", pa.int32(), False),
+        pa.field("time", pa.float64(), False),
+        pa.field("jpeg", pa.binary(), False),
+    ],
+    metadata={"passerby.crops": "1", "number": "from 0, in order of time", "time": "seconds from the source's start"},
+)
+FLUSH_AT = 512  # rows of a row group
+
+
+class CropTable:
+    """Writes crops as tracklets end. Raises OutputError where the file cannot be created."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._writer = pq.ParquetWriter(path, SCHEMA, compression="none")  # JPEG does not compress further
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        self._rows: list[dict[str, object]] = []
+
+    def add(self, tracklet: Tracklet) -> None:
+        for number, (jpeg, time) in enumerate(zip(tracklet.crops, tracklet.crop_times, strict=True)):
+            self._rows.append({"camera": tracklet.camera, "track": tracklet.track, "number": number, "time": time, "jpeg": jpeg})
+        if len(self._rows) >= FLUSH_AT:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            self._rows = []
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+def read_crops(path: Path) -> Iterator[tuple[Key, float, bytes]]:
+    """(camera, track), seconds and JPEG of each crop, in the order of the file; nothing where there is no such file.
+
+    Raises UsageError for a file that is not a table of crops.
+    """
+    if not path.is_file():
+        return
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(256, columns=["camera", "track", "time", "jpeg"]):
+                for row in batch.to_pylist():
+                    yield (row["camera"], row["track"]), row["time"], row["jpeg"]
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise UsageError(f"{path}: not a readable table of crops ({str(error).splitlines()[0]})") from None
+
+
+def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
+    """Write the crops of ``keys`` in ``path`` to ``into``, which may be the same file. Raises OSError where that cannot be written."""
+    if not path.is_file():
+        return
+    scratch = into.with_suffix(".new")
+    with pq.ParquetWriter(scratch, SCHEMA, compression="none") as writer, pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(256):
+            rows = [row for row in batch.to_pylist() if (row["camera"], row["track"]) in keys]
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+    scratch.replace(into)
+
+
+def decoded(jpeg: bytes) -> np.ndarray:
+    """(h, w, 3) uint8 BGR."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]

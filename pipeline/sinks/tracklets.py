@@ -1,0 +1,39 @@
+"""Finished tracklets: ``tracklets.parquet``, ``crops.parquet`` and a contact sheet each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.formats.contact_sheet import write_sheet
+from pipeline.formats.crop_table import CropTable
+from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.tracklet_table import TrackletTable
+from pipeline.sinks.sink import Sink
+
+
+class TrackletFiles(Sink):
+    """The tracklets of a whole run, of all its cameras, below ``out``; ``facts`` go into the table's metadata.
+
+    Raises OutputError where a file cannot be created.
+    """
+
+    def __init__(self, out: Path, facts: dict[str, str]) -> None:
+        self.people = out / "people"
+        self.people.mkdir(parents=True, exist_ok=True)
+        self.table = TrackletTable(out / "tracklets.parquet", facts)
+        try:
+            self.crops = CropTable(out / "crops.parquet")
+        except BaseException:
+            self.table.close()
+            raise
+
+    def finish(self, tracklet: Tracklet) -> None:
+        self.table.add(tracklet)
+        self.crops.add(tracklet)
+        write_sheet(self.people, tracklet)
+
+    def close(self) -> None:
+        try:
+            self.table.close()
+        finally:
+            self.crops.close()
