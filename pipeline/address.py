@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 # scheme, any number of slashes (a path library may have folded them), then user and password up to the last @ before a blank or quote:
 # a password may itself hold @ and /
-_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s'\"<>|]*@")
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]+:/+)[^\s'\"<>|]*@")
 _QUERY = re.compile(r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|secret|key|api[_-]?key|auth|sig(?:nature)?)=)[^&\s'\"<>]*")
 _SCHEME = re.compile(r"(?i)^[a-z][a-z0-9+.-]*://")
 HIDDEN = "***"

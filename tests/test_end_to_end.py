@@ -53,11 +53,11 @@ def test_few_embeddings_are_enough(followed):
 
 
 def test_the_measured_quality_does_not_get_worse(followed, shared):
-    """A regression gate, a little under what docs/quality.md reports."""
+    """A regression gate: within half a point of what docs/quality.md reports."""
     scores = evaluate({"vtest": (shared / "data/pets09-s2l1/gt/gt.txt", followed[0] / "vtest/tracks.txt")})
     assert scores.hota >= GATE["hota"]
     assert scores.idf1 >= GATE["idf1"]
     assert scores.mota >= GATE["mota"]
 
 
-GATE = {"hota": 60, "idf1": 82, "mota": 81}
+GATE = {"hota": 64.4 - 0.5, "idf1": 88.6 - 0.5, "mota": 84.3 - 0.5}
