@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.formats.mot import read_detections, read_mot, read_tracks, write_rows
+from pipeline.formats.mot import DetectionsByFrame, read_mot, read_tracks, write_rows
 
 
 def written(tmp_path, text: str | bytes, name: str = "t.txt"):
@@ -18,10 +18,10 @@ def written(tmp_path, text: str | bytes, name: str = "t.txt"):
 
 
 def test_detections_by_frame(tmp_path):
-    found = read_detections(written(tmp_path, "1,-1,10,20,30,40,80\n3 -1 1 2 3 4 40\n\n3,-1,5,5,5,5,20,-1,-1,-1\n"))
-    assert sorted(found) == [1, 3]
-    np.testing.assert_allclose(found[1].boxes, [[10, 20, 40, 60]])
-    np.testing.assert_allclose(found[3].scores, [0.5, 0.25])
+    found = DetectionsByFrame(written(tmp_path, "1,-1,10,20,30,40,80\n3 -1 1 2 3 4 40\n\n3,-1,5,5,5,5,20,-1,-1,-1\n"))
+    assert found.frames == [1, 3]
+    np.testing.assert_allclose(found.at(1).boxes, [[10, 20, 40, 60]])
+    np.testing.assert_allclose(found.at(3).scores, [0.5, 0.25])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_missing_score_is_no_low_score(tmp_path):
 
 def test_an_empty_file_has_no_rows(tmp_path):
     assert len(read_tracks(written(tmp_path, ""))) == 0
-    assert read_detections(written(tmp_path, "\n\n")) == {}
+    assert len(DetectionsByFrame(written(tmp_path, "\n\n")).at(1)) == 0
 
 
 coordinate = st.integers(-200_000, 200_000).map(lambda hundredths: hundredths / 100)
@@ -109,7 +109,7 @@ def test_what_is_written_is_read(tmp_path_factory, rows):
 def test_any_file_gives_rows_or_one_line(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("mot") / "t.txt"
     path.write_bytes(content)
-    for read in (read_mot, read_tracks, read_detections):
+    for read in (read_mot, read_tracks, DetectionsByFrame):
         try:
             read(path)
         except UsageError as error:

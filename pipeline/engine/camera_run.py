@@ -70,7 +70,7 @@ class CameraRun:
         if camera.tracks is not None:  # taken as they are, wherever they stand
             return camera.tracks.detections(number)
         if camera.boxes is not None:
-            return within(camera.boxes.get(number, Detections.empty()), camera.area)
+            return within(camera.boxes.at(number), camera.area)
         return self.last_detections if detected is None else within(detected, camera.area)
 
     def wanted(self, frame: Frame, detections: Detections) -> np.ndarray:

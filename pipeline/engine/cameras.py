@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors import Detections
 from pipeline.address import Address, redact
 from pipeline.engine.given_tracks import GivenTracks
 from pipeline.errors import SourceError, UsageError
-from pipeline.formats.mot import read_detections
+from pipeline.formats.mot import DetectionsByFrame
 from pipeline.sources.frame import Source
 from pipeline.sources.open import open_source
 from tracker import TrackerSettings
@@ -39,14 +38,14 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class Camera:
-    """An open camera; ``boxes`` maps frames (from 1) to given detections, None where a detector finds them.
+    """An open camera; ``boxes``: given detections, None where a detector finds them.
 
     ``tracks``: given tracks, None where they are to be found. ``area`` (h, w) bool: where people's feet count, None everywhere.
     """
 
     name: str
     source: Source
-    boxes: dict[int, Detections] | None
+    boxes: DetectionsByFrame | None
     tracks: GivenTracks | None = None
     area: np.ndarray | None = None
 
@@ -119,7 +118,7 @@ def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: Trac
     """
     cameras, refused = [], {}
     for spec in specs:
-        boxes = read_detections(spec.boxes) if spec.boxes is not None else None
+        boxes = DetectionsByFrame(spec.boxes) if spec.boxes is not None else None
         tracks = GivenTracks(spec.tracks, settings) if spec.tracks is not None else None
         try:
             cameras.append(Camera(spec.name, open_source(spec.address.raw, rate), boxes, tracks))

@@ -13,7 +13,6 @@ import numpy as np
 
 from detectors import Detections
 from pipeline.errors import UsageError
-from pipeline.formats.grouping import grouped
 
 LARGEST = 1e9  # frames, ids and pixels beyond are a broken file
 COLUMNS = "frame, id, left, top, width, height[, score[, class, visibility]]"
@@ -106,11 +105,23 @@ def read_tracks(path: Path) -> MotRows:
     return rows
 
 
-def read_detections(path: Path) -> dict[int, Detections]:
-    """Detections by frame, from 1. Raises UsageError as ``read_mot`` does."""
-    rows = read_mot(path)
-    scores, boxes = rows.known_scores.clip(0, 1), rows.boxes.astype(np.float32)
-    return {frame: Detections(boxes[mine], scores[mine]) for frame, mine in grouped(rows.frames)}
+class DetectionsByFrame:
+    """The rows of a file as detections. Raises UsageError as ``read_mot`` does."""
+
+    def __init__(self, path: Path) -> None:
+        rows = read_mot(path)
+        rows = rows.take(np.argsort(rows.frames, kind="stable"))
+        self._frames, self._boxes, self._scores = rows.frames, rows.boxes.astype(np.float32), rows.known_scores.clip(0, 1)
+
+    @property
+    def frames(self) -> list[int]:
+        """The frames, from 1, that have detections."""
+        return np.unique(self._frames).tolist()  # type: ignore[no-any-return]
+
+    def at(self, frame: int) -> Detections:
+        """The detections of ``frame``, from 1, in the order of the file."""
+        rows = slice(*np.searchsorted(self._frames, [frame, frame + 1]).tolist())
+        return Detections(self._boxes[rows], self._scores[rows])
 
 
 def write_rows(file: TextIO, frames: np.ndarray, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> None:
