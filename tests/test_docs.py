@@ -6,6 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+from clips import write_clip
+
 from pipeline.config import load_config
 from pipeline.formats.site_file import load_site
 from tracker import Site
@@ -13,13 +16,35 @@ from tracker import Site
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_readme_example_runs(capsys):
-    readme = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", readme, re.S)
-    exec(compile(block, "README.md", "exec"), {})
+def python_blocks(path: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(), re.S)
+
+
+def test_the_run_from_python_works(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("gate", "yard"):
+        write_clip(tmp_path / f"{name}.mp4", [np.full((96, 160, 3), 90, np.uint8)] * 3, rate=10)
+    exec(compile(python_blocks("README.md")[0], "README.md", "exec"), {})
+    assert len(python_blocks("README.md")[0].splitlines()) == 5
+    assert capsys.readouterr().out.splitlines()[0].startswith("gate 0 tracks in 3 frames")
+    assert (tmp_path / "out/index.html").is_file()
+
+
+def test_the_tracker_example_runs(capsys):
+    exec(compile(python_blocks("README.md")[1], "README.md", "exec"), {})
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 5
     assert all("person 1 at" in line for line in said)
+
+
+def test_every_file_of_the_architecture_exists():
+    """A newcomer's questions and the files that answer them."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    files = re.findall(r"`((?:pipeline|reid|detectors|tracker)/[\w/.]+)`", text)
+    assert len(files) > 20
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    for question in ("gate", "NMS", "new output format", "RTSP", "resume", "calibration", "time of a frame", "colours"):
+        assert re.search(rf"\|[^|\n]*{question}[^|\n]*\|[^|\n]*`", text), question
 
 
 def test_the_linkers_example_runs(capsys):
