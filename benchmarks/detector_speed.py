@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from rounds import in_turns
 
-from detectors.load import WEIGHTS
-from detectors.onnx import OnnxDetector
+from detectors.load import WEIGHTS, DetectorSettings, load_detector
 
 
 def yolo11n(folder: Path, size: int) -> Path:
@@ -57,14 +56,14 @@ def main() -> None:
         ways = {}
         for name, path in models.items():
             for threads in options.threads:
-                own = OnnxDetector(path, threads=threads, device="cpu")
+                own = load_detector(str(path), DetectorSettings(device="cpu", threads=threads))
                 for size in dict.fromkeys([own.size, *options.size]):
-                    detector = own if size == own.size else OnnxDetector(path, size=size, threads=threads, device="cpu")
+                    detector = load_detector(str(path), DetectorSettings(size=size, device="cpu", threads=threads))
                     for batch in options.batch:
                         ways[name, size, threads, batch] = partial(detector.detect, pictures[:batch])
         took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
     width, height = options.picture
-    print(f"{width}x{height} pictures, letterbox, model and suppression; ms per picture, median of {options.rounds} rounds (least)")
+    print(f"{width}x{height} pictures, letterbox, model and NMS; ms per picture, median of {options.rounds} rounds (least)")
     print(
         "| model | input px | threads | batch | ms | least | of YOLO11n with as many threads and pictures |\n|---|---|---|---|---|---|---|"
     )

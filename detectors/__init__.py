@@ -1,4 +1,4 @@
-"""Person detection: ``load_detector("person-s").detect([bgr, ...])`` gives one ``Detections`` a picture."""
+"""Person detection: ``load_detector("person-s").detect([bgr, ...])`` gives one ``Detections`` per image."""
 
 from detectors.detections import Detections
 from detectors.load import Detector, load_detector

@@ -1,4 +1,4 @@
-"""From one string to a detector."""
+"""Open a detector by name, file or ultralytics model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from detectors.detections import Detections
 from detectors.onnx import OnnxDetector
-from detectors.runtime.session import Device, ModelError
+from detectors.runtime.errors import ModelError
+from detectors.runtime.session import Device
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Detector(Protocol):
-    """A batch of (h, w, 3) uint8 BGR pictures -> one ``Detections`` each, in source pixels."""
+    """Anything that maps a batch of (h, w, 3) uint8 BGR images to one ``Detections`` each, in source pixels."""
 
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[Detections]: ...
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]: ...
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,15 @@ class DetectorSettings:
 
 
 def shipped() -> list[str]:
-    """Names of the detectors in the package."""
+    """Names of the detectors that the package ships."""
     return sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
 
 
 def load_detector(model: str | None = None, settings: DetectorSettings | None = None) -> Detector:
-    """Open a detector by one string. Raises ModelError where there is no such model or it does not fit."""
+    """Open a shipped detector by name, an ``.onnx`` file, or anything that ``ultralytics.YOLO`` opens.
+
+    Raises ModelError if there is no such model or it is not a person detector.
+    """
     settings = settings or DetectorSettings()
     model = model or settings.model
     if model in shipped():
@@ -66,6 +70,6 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
         return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device=device)
     else:
         raise ModelError(
-            f"detector {model!r}: shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a name that ultralytics opens (yolo11m.pt)"
+            f"detector {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a model for ultralytics (yolo11m.pt)"
         )
     return OnnxDetector(path, settings.confidence, settings.iou, settings.size, device=settings.device, threads=settings.threads)

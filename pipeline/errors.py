@@ -1,19 +1,24 @@
-"""User-facing errors, each with the exit code of the command. Their messages never show credentials."""
+"""User-facing errors, each with the exit code of the command. Those that models and writers raise live in ``detectors.runtime.errors``."""
 
 from __future__ import annotations
 
-from pipeline.address import redact
+from detectors.runtime.errors import (
+    MODEL,
+    NO_SOURCE,
+    OK,
+    OUTPUT,
+    SOURCE_FAILED,
+    USAGE,
+    ModelError,
+    OutputError,
+    PasserbyError,
+    writing,
+)
 
-OK, SOURCE_FAILED, USAGE, NO_SOURCE, MODEL, OUTPUT = 0, 1, 2, 3, 4, 5
-
-
-class PasserbyError(Exception):
-    """What is wrong, where, and what would be right; ``code`` is the command's exit code."""
-
-    code = USAGE
-
-    def __init__(self, message: str) -> None:
-        super().__init__(redact(message))
+__all__ = [
+    "MODEL", "NO_SOURCE", "OK", "OUTPUT", "SOURCE_FAILED", "USAGE", "ModelError", "OutputError", "PasserbyError", "SourceError", "UsageError",
+    "writing",
+]  # fmt: skip
 
 
 class UsageError(PasserbyError):
@@ -24,9 +29,3 @@ class SourceError(PasserbyError):
     """A source that cannot be opened or read on."""
 
     code = NO_SOURCE
-
-
-class OutputError(PasserbyError):
-    """An output that cannot be written."""
-
-    code = OUTPUT

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detectors.runtime.session import Device, ModelError, Session, open_model
+from detectors.runtime.errors import ModelError
+from detectors.runtime.session import Device, Session, open_model
 
 KEY = "passerby.reid"
 SEAL = "passerby.sha256"

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from detectors.letterbox import as_bgr
-from detectors.runtime.session import Device, ModelError
+from detectors.runtime.errors import ModelError
+from detectors.runtime.session import Device
 from reid.bundle import open_bundle
 
 WEIGHTS = Path(__file__).parent / "weights"

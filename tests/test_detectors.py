@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from detectors import Detections, load_detector
 from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
-from detectors.onnx import Layout, decode, suppress, yolox_grid
+from detectors.onnx import Layout, decode, nms, yolox_grid
 from detectors.runtime.atomic_file import put
-from detectors.runtime.session import ModelError
-from detectors.training.evaluate import evaluate
+from detectors.runtime.errors import ModelError, OutputError
+from detectors.training.evaluate import evaluate, sequence
 from tracker.following.costs import iou
 
 
@@ -62,11 +62,11 @@ def test_every_head_is_decoded():
     assert strides[at] == 16
 
 
-def test_suppression_keeps_the_best_of_each():
+def test_nms_keeps_the_best_of_each():
     boxes = np.array([[0, 0, 10, 20], [1, 0, 11, 20], [40, 0, 50, 20]], np.float32)
-    assert suppress(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 10).tolist() == [1, 2]
-    assert suppress(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 1).tolist() == [1]
-    assert len(suppress(boxes[:0], np.zeros(0, np.float32), 0.6, 10)) == 0
+    assert nms(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 10).tolist() == [1, 2]
+    assert nms(boxes, np.array([0.5, 0.9, 0.7], np.float32), 0.6, 1).tolist() == [1]
+    assert len(nms(boxes[:0], np.zeros(0, np.float32), 0.6, 10)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_models_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ModelError, match="no such model file"):
         load_detector(str(tmp_path / "none.onnx"))
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ModelError, match="not a model"):
+    with pytest.raises(ModelError, match="onnxruntime cannot load it"):
         load_detector(str(tmp_path / "text.onnx"))
-    with pytest.raises(ModelError, match="none of the YOLO heads"):
+    with pytest.raises(ModelError, match="not a known YOLO head"):
         from reid.embedder import WEIGHTS
 
         load_detector(str(next(WEIGHTS.glob("*.onnx"))))
@@ -128,7 +128,7 @@ def drawn_people(count: int = 3, width: int = 640, height: int = 480, seed: int 
 
 
 def equal_to_ultralytics(pictures, size):
-    """Our reading, decoding and suppression give what ultralytics' own give of the same weights."""
+    """Our preprocessing, decoding and NMS give what ultralytics' own give with the same weights."""
     yolo = pytest.importorskip("ultralytics", reason="needs the extra [train]").YOLO(WEIGHTS / "person-s.onnx", task="detect")
     ours, count = load_detector("person-s", DetectorSettings(confidence=0.1, iou=0.6, size=size, device="cpu")), 0
     for picture in pictures:
@@ -177,7 +177,7 @@ def test_smaller_forms_find_the_same_people(yolo_format, tmp_path, monkeypatch, 
     from detectors.training import export as module
     from detectors.training.export import export
 
-    monkeypatch.setattr(module, "MOST_LOST", 0.2)  # of 18 drawn people, one is much
+    monkeypatch.setattr(module, "MAX_AP50_LOSS", 0.2)  # of 18 drawn people, one is much
 
     source, out = WEIGHTS / "person-s.onnx", tmp_path / "small.onnx"
     before, after = export(source, out, 416, yolo_format, ("a",), "drawn", precision)
@@ -187,7 +187,7 @@ def test_smaller_forms_find_the_same_people(yolo_format, tmp_path, monkeypatch, 
     assert small.size == 416
     assert small.session.metadata["precision"] == precision
     assert small.session.metadata["data"] == load_detector("person-s").session.metadata["data"]
-    with pytest.raises(ValueError, match="an exported model already"):
+    with pytest.raises(ValueError, match="already exported in fp32"):
         export(source, out, 416, yolo_format, ("a",), "drawn")
 
 
@@ -195,7 +195,7 @@ def test_a_form_that_finds_fewer_people_is_not_written(yolo_format, tmp_path, mo
     pytest.importorskip("torch", reason="needs the extra [train]")
     from detectors.training import export as module
 
-    monkeypatch.setattr(module, "MOST_LOST", -1.0)
+    monkeypatch.setattr(module, "MAX_AP50_LOSS", -1.0)
     with pytest.raises(ValueError, match="AP50 falls from"):
         module.export(WEIGHTS / "person-s.onnx", tmp_path / "small.onnx", 416, yolo_format, ("a",), "drawn", "fp16")
     assert not (tmp_path / "small.onnx").exists()
@@ -234,10 +234,18 @@ def test_a_file_is_put_whole_or_stays_what_it_was(tmp_path):
     with pytest.raises(FileNotFoundError):
         put(tmp_path / "none", out)
     (tmp_path / "model.onnx.tmp").mkdir()  # in the way of what is written first
-    with pytest.raises(OSError, match=r"model\.onnx\.tmp"):
+    with pytest.raises(OutputError, match=r"model\.onnx\.tmp: cannot be written"):
         put(tmp_path / "draft", out)
     assert out.read_bytes() == b"old"
     (tmp_path / "model.onnx.tmp").rmdir()
     put(tmp_path / "draft", out)
     assert out.read_bytes() == b"new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["draft", "model.onnx"]
+
+
+def test_frames_are_paired_with_the_boxes_of_their_number():
+    numbers, boxes = np.array([3, 1, 3]), np.array([[5, 6, 15, 26], [0, 0, 10, 20], [1, 2, 4, 6]], float)
+    frames = [(number, np.full((2, 2, 3), number, np.uint8)) for number in (1, 2, 3)]
+    samples = list(sequence(iter(frames), numbers, boxes))
+    assert [image[0, 0, 0] for image, _ in samples] == [1, 2, 3]
+    assert [found.tolist() for _, found in samples] == [[[0, 0, 10, 20]], [], [[5, 6, 15, 26], [1, 2, 4, 6]]]

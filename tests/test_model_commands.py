@@ -16,7 +16,7 @@ from command import passerby
 from pydantic import ValidationError
 
 from detectors import Detections
-from detectors.runtime.session import ModelError
+from detectors.runtime.errors import ModelError
 from detectors.training.miss_sheet import miss_sheet
 from pipeline.cli.app import main
 from reid import Embedder
@@ -485,17 +485,17 @@ def offline(*_: object, **__: object) -> None:
         (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe", 2),
         (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known here", 2),
         (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "the layout of no data set that is known", 2),
-        (["reid", "train", "{tmp}/good.yaml", "--data", "{market}", "-o", "{tmp}/good.yaml"], "good.yaml: no folder that can be written", 5),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{market}", "-o", "{tmp}/good.yaml"], "good.yaml: cannot be written", 5),
         (["reid", "train", "{tmp}/offline.yaml", "--data", "{market}", "-o", "{tmp}/o"], "resnet18: torchvision cannot download", 2),
         (["reid", "train", "{tmp}/start.yaml", "--data", "{market}", "-o", "{tmp}/o"], "good.yaml: not an ONNX file", 4),
         (["reid", "train", "{tmp}/seed.yaml", "--data", "{market}", "-o", "{tmp}/o"], "seed.yaml: seed: Input should be greater", 2),
         (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{tmp}/nowhere"], "nowhere: no such folder", 2),
         (["reid", "eval", "{tmp}/good.onnx", "--data", "{market}"], "good.onnx: no such model file", 4),
-        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/no/a.jpg"], "a.jpg: cannot be written: there is no", 5),
-        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/a.txt"], "a.txt: its name is to end in .jpg", 2),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/no/a.jpg"], "a.jpg: cannot be written (no folder", 5),
+        (["reid", "eval", "mpn-mobilenetv2-128", "--data", "{market}", "--ranks", "{tmp}/a.txt"], "a.txt: must end in .jpg", 2),
         (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read", 2),
-        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: its name is to end in .onnx", 2),
-        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written: there is no folder", 5),
+        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: must end in .onnx", 2),
+        (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written (no folder", 5),
         (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory", 2),
         (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required", 2),
     ],
@@ -525,12 +525,12 @@ def test_a_data_set_with_pictures_missing_is_refused(market, monkeypatch):
 
 
 def test_figures_as_json_and_as_lines(capsys):
-    from pipeline.cli.checks import tell
+    from pipeline.cli.checks import print_figures
 
     values = {"map": 0.123456, "tpir_1": {"value": 0.5, "low": 0.4, "high": 0.6}, "recall_by_height": {"over_96": 0.9, "under_32": None}}
-    tell(values, True)
+    print_figures(values, True)
     assert json.loads(capsys.readouterr().out)["map"] == 0.1235
-    tell(values, False)
+    print_figures(values, False)
     assert capsys.readouterr().out.splitlines() == [
         "map: 0.1235",
         "tpir 1: 0.5 (0.4 to 0.6)",

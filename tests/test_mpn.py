@@ -15,7 +15,7 @@ from onnx import numpy_helper  # noqa: E402
 from onnxruntime import InferenceSession  # noqa: E402
 from torch import nn  # noqa: E402
 
-from detectors.runtime.session import ModelError  # noqa: E402
+from detectors.runtime.errors import ModelError  # noqa: E402
 from reid.network.backbones import mobile_network  # noqa: E402
 from reid.network.mpn import MPN, Inference  # noqa: E402
 from reid.network.packing import pack, unpack  # noqa: E402

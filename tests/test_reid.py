@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detectors.runtime.checkout import commit
-from detectors.runtime.session import ModelError
+from detectors.runtime.errors import ModelError
 from reid import Embedder
 from reid.bundle import KEY, SEAL
 from reid.embedder import crop_boxes, shipped

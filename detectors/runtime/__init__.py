@@ -1,1 +1,1 @@
-"""What detectors and re-ID share at run time: ONNX sessions, precision, atomic files."""
+"""Shared by detectors and re-ID: ONNX sessions, precision, atomic files, errors."""

@@ -1,16 +1,23 @@
-"""Files that are there whole or not at all."""
+"""Atomic file replacement."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from detectors.runtime.errors import writing
+
 
 def put(draft: Path, out: Path) -> None:
-    """Give ``out`` the content of ``draft``, of any file system, at once: where that fails ``out`` stays what it was. Raises OSError."""
-    beside = out.with_name(f"{out.name}.tmp")
-    try:
-        beside.write_bytes(draft.read_bytes())
-        beside.replace(out)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    """Replace ``out`` by the content of ``draft``, which may lie on another file system, atomically.
+
+    Raises OutputError if ``out`` cannot be written; it then keeps its old content.
+    """
+    content, temporary = draft.read_bytes(), out.with_name(f"{out.name}.tmp")
+    with writing(out):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(out)
+        except OSError:
+            if temporary.is_file():
+                temporary.unlink()
+            raise

@@ -1,4 +1,4 @@
-"""Which commit of the project is running: what a run's record and a model's bundle say of where they come from."""
+"""The commit of the running code, for the record of a run and the metadata of a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def commit() -> str | None:
-    """The commit of the checkout this code runs from; None where it is installed elsewhere."""
+    """Commit hash of the checkout that this code runs from; None if it is installed elsewhere or git is missing."""
     here = Path(__file__).parent
     try:
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""Half precision and static INT8 of ONNX models. Needs the extra ``[train]``."""
+"""Convert ONNX models to half precision or static INT8. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights and arithmetic in half precision; what goes in and comes out stays single."""
+    """Weights and arithmetic in fp16; inputs and outputs stay fp32."""
     return convert_float_to_float16(model, keep_io_types=True)
 
 
@@ -25,10 +25,14 @@ def static_int8(
     path: Path,
     out: Path,
     inputs: Iterator[dict[str, np.ndarray]],
-    kinds: list[str],
-    spared: Callable[[onnx.ModelProto], list[str]] = lambda _: [],
+    op_types: list[str],
+    excluded: Callable[[onnx.ModelProto], list[str]] = lambda _: [],
 ) -> None:
-    """Write ``path`` with its nodes of ``kinds``, less those ``spared`` by name, in static INT8: a scale per channel, ranges from ``inputs``."""
+    """Quantise ``path`` to static INT8 (QDQ, per-channel weights) and write ``out``.
+
+    ``inputs``: calibration batches by input name; ``op_types``: operators to quantise; ``excluded``: names of the nodes that stay
+    in fp32, from the preprocessed model.
+    """
 
     class Inputs(CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -38,11 +42,12 @@ def static_int8(
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(prepared), str(out), Inputs(), quant_format=QuantFormat.QDQ, op_types_to_quantize=kinds, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=spared(onnx.load(prepared)),
+            str(prepared), str(out), Inputs(), quant_format=QuantFormat.QDQ, op_types_to_quantize=op_types, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded(onnx.load(prepared)),
             calibrate_method=CalibrationMethod.MinMax, extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )  # fmt: skip
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """Metadata properties of a model."""
     return {entry.key: entry.value for entry in model.metadata_props}

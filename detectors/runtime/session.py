@@ -1,4 +1,4 @@
-"""How an ONNX model is opened: execution providers, threads, and errors a person can read."""
+"""Open ONNX models: execution providers, threads, readable errors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import Any, Literal
 
 import onnxruntime
 
+from detectors.runtime.errors import ModelError
+
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
-
-
-class ModelError(ValueError):
-    """A model file that is missing, is no model, or whose inputs, outputs or metadata do not fit."""
 
 
 @dataclass
 class Session:
-    """An open model: its ``metadata``, where it runs, and the ``seconds`` spent in it so far."""
+    """An open model with its ``metadata``, execution ``providers``, file hash, and the ``seconds`` spent in it so far."""
 
     path: Path
     session: onnxruntime.InferenceSession
@@ -41,12 +39,13 @@ class Session:
 
 
 def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cuda_driver() -> bool:
-    """Whether NVIDIA's driver library loads; without it the CUDA providers can only fail, noisily."""
+    """Whether NVIDIA's driver library loads. Without it the CUDA providers fail with noisy logs, so they are not tried."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -55,9 +54,9 @@ def cuda_driver() -> bool:
 
 
 def providers_for(device: Device) -> list[str]:
-    """Execution providers to ask for, best first; CPU always closes the list.
+    """Execution providers to request, best first, the CPU last.
 
-    Raises ModelError where a GPU is asked for by name and this onnxruntime or machine has none.
+    Raises ModelError if a GPU is requested by name and this onnxruntime or machine has none.
     """
     available = onnxruntime.get_available_providers()
     gpu = {"cuda": ["CUDAExecutionProvider"], "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"]}
@@ -69,27 +68,27 @@ def providers_for(device: Device) -> list[str]:
     missing = [name for name in gpu[device] if name not in available]
     if missing or not cuda_driver():
         why = f"this onnxruntime lacks {missing[0]}" if missing else "NVIDIA's driver (libcuda.so.1) does not load"
-        raise ModelError(f"device {device!r} is not to be had: {why}; use device 'auto' or 'cpu'")
+        raise ModelError(f"device {device!r} is not available: {why}; use device 'auto' or 'cpu'")
     return [*gpu[device], "CPUExecutionProvider"]
 
 
 def open_model(path: Path, device: Device = "auto", threads: int = 0) -> Session:
-    """Open an ONNX file with ``threads`` intra-op threads (0: one a core).
+    """Open an ONNX file with ``threads`` intra-op threads (0: one per core).
 
-    Raises ModelError for a missing file, a file that is no ONNX model, or a device that is not there.
+    Raises ModelError for a missing file, a file that is not an ONNX model, or a device that is not available.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave their core to the others
-    options.add_session_config_entry("session.dynamic_block_base", "4")  # decoding and encoding take turns on the same cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads yield their core
+    options.add_session_config_entry("session.dynamic_block_base", "4")  # smaller blocks: video decoding and encoding share the cores
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers_for(device))
     except ModelError:
         raise
-    except Exception as error:  # onnxruntime raises bare pybind exceptions of many kinds
-        raise ModelError(f"{path}: not a model that onnxruntime can load ({str(error).splitlines()[0][:200]})") from None
+    except Exception as error:  # onnxruntime raises many untyped pybind exceptions
+        raise ModelError(f"{path}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
     metadata = dict(session.get_modelmeta().custom_metadata_map)
     return Session(path, session, metadata, tuple(session.get_providers()), sha256(path))

@@ -1,1 +1,1 @@
-"""Training, measuring and exporting detectors. Needs the extra ``[train]``."""
+"""Train, evaluate and export detectors. Needs the extra ``[train]``."""

@@ -1,4 +1,4 @@
-"""Measure a detector on pictures with known boxes: a folder in YOLO format, or a video with MOTChallenge ground truth."""
+"""Evaluate a detector on images with ground truth: a folder in YOLO format, or frames with MOTChallenge rows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from detectors.load import Detector
 
 HEIGHTS = {"under_32": (0, 32), "32_to_96": (32, 96), "over_96": (96, np.inf)}
 IOUS = np.linspace(0.5, 0.95, 10).round(2)  # COCO's
-CONFIDENT_SCORE = 0.6  # the tracker's `high`, to which exported models are calibrated
+CONFIDENT_SCORE = 0.6  # the tracker's `high`; exported models are calibrated to it
 Sample = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """AP at IoU 0.5 (area under the envelope of precision over recall), its mean over IoU 0.5 to 0.95 (COCO's), and the score of the best
-    F1 with what holds there. ``false_when_confident``: false boxes a picture of ``CONFIDENT_SCORE`` and more.
+    """Detection quality.
 
-    ``precise_score``: the least score at and over which nine boxes in ten are right; 1 where none is.
+    ``ap50``: AP at IoU 0.5 (area under the precision envelope over recall); ``ap50_95``: its mean over IoU 0.5 to 0.95 (COCO).
+    ``best_score``: the score of the best F1; ``precision``, ``recall``, ``false_per_picture`` and ``recall_by_height`` hold there.
+    ``false_when_confident``: false positives per image with a score of at least ``CONFIDENT_SCORE``.
+    ``precise_score``: the least score with a precision of 0.9 at and above it; 1 if there is none.
     """
 
     pictures: int
@@ -39,7 +41,7 @@ class Quality:
 
 
 def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(n, m) intersection over union."""
+    """(n, m) intersection over union of (n, 4) and (m, 4) boxes."""
     low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=2)
     areas = [np.prod(rows[:, 2:] - rows[:, :2], axis=1) for rows in (boxes, truth)]
@@ -47,12 +49,12 @@ def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
-    """(n,) row of ``truth`` that each box takes, best score first, or -1: each truth is taken once, by its best free overlap."""
-    return taken_at(overlaps(boxes, truth), iou)
+    """(n,) row of ``truth`` matched to each box (sorted by score), or -1. Greedy: each box takes its best free overlap."""
+    return greedy_match(overlaps(boxes, truth), iou)
 
 
-def taken_at(overlap: np.ndarray, iou: float) -> np.ndarray:
-    """``match`` by overlaps (n, m) that are known."""
+def greedy_match(overlap: np.ndarray, iou: float) -> np.ndarray:
+    """``match`` given the (n, m) ``overlap``."""
     taken = np.full(len(overlap), -1)
     if not overlap.size:
         return taken
@@ -66,7 +68,7 @@ def taken_at(overlap: np.ndarray, iou: float) -> np.ndarray:
 
 
 def average_precision(hit: np.ndarray, people: int) -> float:
-    """Area under the envelope of precision over recall; ``hit`` (n,) bool, best score first."""
+    """Area under the precision envelope over recall. ``hit`` (n,) bool: true positives, best score first."""
     right = hit.cumsum()
     precision, recall = right / np.arange(1, len(hit) + 1), right / people
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -74,16 +76,16 @@ def average_precision(hit: np.ndarray, people: int) -> float:
 
 
 def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
-    """Quality over pairs of (h, w, 3) uint8 BGR pictures and (n, 4) true boxes. Raises ValueError where there are no boxes."""
+    """Quality over pairs of (h, w, 3) uint8 BGR images and (n, 4) true boxes. Raises ValueError if there are no true boxes."""
     scores, hits, found_at, heights = [], [], [], []
     pictures = 0
     for picture, truth in samples:
         found = detector.detect([picture])[0]
         order = np.argsort(-found.scores, kind="stable")
         overlap = overlaps(found.boxes[order].astype(float), truth)
-        at_each = [taken_at(overlap, iou) for iou in IOUS]
+        at_each = [greedy_match(overlap, iou) for iou in IOUS]
         taken = at_each[0]
-        best = np.zeros(len(truth))  # the score that finds each person
+        best = np.zeros(len(truth))  # the score at which each person is found
         best[taken[taken >= 0]] = found.scores[order][taken >= 0]
         scores.append(found.scores[order])
         hits.append(np.stack([one >= 0 for one in at_each], 1))
@@ -91,7 +93,7 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
         heights.append(truth[:, 3] - truth[:, 1])
         pictures += 1
     if not pictures or not sum(map(len, heights)):
-        raise ValueError("no pictures with boxes of people to measure on")
+        raise ValueError("no ground truth: none of the images has a box of a person")
     score, hit, tall, best = (np.concatenate(rows) for rows in (scores, hits, heights, found_at))
     order = np.argsort(-score, kind="stable")
     score, hits_at = score[order], hit[order]
@@ -120,29 +122,26 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
 
 
 def yolo_folder(folder: Path, kinds: tuple[str, ...] = ("",)) -> Iterator[Sample]:
-    """Pictures and boxes of ``images/`` and ``labels/``, of names that begin with one of ``kinds``; no label file: nobody."""
+    """Images and boxes of ``images/`` and ``labels/`` whose names begin with one of ``kinds``. An image without a label file has no people.
+
+    Raises ValueError for an image that cannot be read.
+    """
     for path in sorted((folder / "images").iterdir()):
         if not path.name.startswith(kinds):
             continue
         picture = cv2.imread(str(path))
         if picture is None:
-            raise ValueError(f"{path}: not a readable picture")
+            raise ValueError(f"{path}: not a readable image")
         label = folder / "labels" / f"{path.stem}.txt"
         rows = np.loadtxt(label, ndmin=2).reshape(-1, 5) if label.exists() and label.stat().st_size else np.zeros((0, 5))
         size = np.array([picture.shape[1], picture.shape[0]] * 2)
         yield picture, np.concatenate([rows[:, 1:3] - rows[:, 3:5] / 2, rows[:, 1:3] + rows[:, 3:5] / 2], 1) * size
 
 
-def sequence(video: Path, truth: Path, every: int) -> Iterator[Sample]:
-    """Each ``every``-th frame of a video and its people (class 1, counted) in MOTChallenge ground truth."""
-    rows = np.loadtxt(truth, delimiter=",")
-    rows = rows[rows[:, 6] != 0]
-    capture, frame = cv2.VideoCapture(str(video)), 0
-    while True:
-        good, picture = capture.read()
-        if not good:
-            return
-        frame += 1
-        if (frame - 1) % every == 0:
-            here = rows[rows[:, 0] == frame]
-            yield picture, np.concatenate([here[:, 2:4], here[:, 2:4] + here[:, 4:6]], 1)
+def sequence(frames: Iterable[tuple[int, np.ndarray]], numbers: np.ndarray, boxes: np.ndarray) -> Iterator[Sample]:
+    """Numbered frames and the true boxes in each. ``numbers`` (n,): the frame of each of the ``boxes`` (n, 4) x1, y1, x2, y2 px."""
+    order = np.argsort(numbers, kind="stable")
+    numbers, boxes = numbers[order], boxes[order]
+    for number, image in frames:
+        first, last = np.searchsorted(numbers, [number, number + 1])
+        yield image, boxes[first:last]

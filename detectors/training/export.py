@@ -1,4 +1,4 @@
-"""Export a trained ultralytics checkpoint, or an exported model again, to ONNX for ``OnnxDetector``. Needs the extra ``[train]``."""
+"""Export a trained ultralytics checkpoint to ONNX, or convert an exported model to another precision. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import onnx
 import torch
 from ultralytics import YOLO
 
-from detectors.onnx import OnnxDetector
+from detectors.load import Detector, DetectorSettings, load_detector
 from detectors.runtime.atomic_file import put
 from detectors.runtime.precision import Precision, metadata
 from detectors.runtime.session import open_model
 from detectors.training.evaluate import CONFIDENT_SCORE, Quality, Sample, evaluate, yolo_folder
 from detectors.training.quantise import half, int8
 
-MEASURED_SIZE = 416  # the longest side of person-boxes' pictures
-MOST_LOST = 0.02  # AP50
+EVALUATION_SIZE = 416  # px, longest side of the images of person-boxes
+MAX_AP50_LOSS = 0.02
 
 
 def write_onnx(model: Any, path: Path, size: int, facts: dict[str, str]) -> None:
-    """The fused ``model`` as fp32 ONNX with dynamic batch, height and width, and ``facts`` as its metadata."""
+    """Write a fused ``model`` as fp32 ONNX with dynamic batch, height and width, and ``facts`` as its metadata."""
     for module in model.modules():
         if hasattr(module, "export"):
             module.export, module.dynamic, module.format = True, True, "onnx"
@@ -40,47 +40,52 @@ def write_onnx(model: Any, path: Path, size: int, facts: dict[str, str]) -> None
 
 
 def calibrate(model: Any, precise_score: float) -> None:
-    """Shift the class logits so that ``precise_score`` becomes ``CONFIDENT_SCORE``; the order of scores stays."""
+    """Shift the class logits so that ``precise_score`` becomes ``CONFIDENT_SCORE``. The order of scores does not change."""
     shift = math.log(CONFIDENT_SCORE / (1 - CONFIDENT_SCORE)) - math.log(precise_score / (1 - precise_score))
     with torch.no_grad():
         for branch in model.model[-1].cv3:
             branch[-1].bias += shift
 
 
-def verify(path: Path, model: Any, size: int, most: float = 0.01) -> float:
-    """The greatest difference between onnxruntime and torch, in pixels. Raises ValueError over ``most``."""
+def verify(path: Path, model: Any, size: int, tolerance: float = 0.01) -> float:
+    """The greatest difference between onnxruntime and torch, in pixels. Raises ValueError if it exceeds ``tolerance``."""
     example = torch.rand(2, 3, size // 2 // 32 * 32, size)
     with torch.no_grad():
         expected = model(example).numpy()
     worst = float(np.abs(open_model(path, "cpu").run(example.numpy())[0] - expected).max())
-    if worst > most:
-        raise ValueError(f"{path}: onnxruntime and torch differ by {worst:.4f} pixels, at most {most} is allowed")
+    if worst > tolerance:
+        raise ValueError(f"{path}: onnxruntime and torch differ by {worst:.4f} pixels; at most {tolerance} is allowed")
     return worst
 
 
-def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> None:
-    """Write ``out`` in fp32 from a checkpoint of ours (a pickle that ultralytics opens), its scores calibrated on ``samples``.
+def opened(path: Path) -> Detector:
+    """A model as it is evaluated: all scores from 0.01, at ``EVALUATION_SIZE``."""
+    return load_detector(str(path), DetectorSettings(confidence=0.01, size=EVALUATION_SIZE))
 
-    Raises ValueError where onnxruntime and torch differ.
+
+def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> None:
+    """Export a checkpoint (a pickle that ultralytics opens) to fp32, with scores calibrated on ``samples``.
+
+    Raises ValueError if onnxruntime and torch differ.
     """
     yolo = YOLO(checkpoint)
     model = yolo.model.float().eval().fuse().to(memory_format=torch.contiguous_format)
     facts = {"names": str(dict(yolo.names)), "stride": str(int(max(yolo.model.stride))), "imgsz": str([size, size]), "task": "detect"}
     facts |= {"license": "AGPL-3.0-or-later", "data": data, "author": "passerby"}
     write_onnx(model, out, size, facts)
-    found = evaluate(OnnxDetector(out, confidence=0.01, size=MEASURED_SIZE), samples())
+    found = evaluate(opened(out), samples())
     calibrate(model, found.precise_score)
     write_onnx(model, out, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
     verify(out, model, size)
 
 
-def some_pictures(folder: Path, kinds: tuple[str, ...]) -> Iterator[np.ndarray]:
-    """Pictures of ``folder/images``, in an order that mixes the kinds and is always the same."""
+def shuffled_images(folder: Path, kinds: tuple[str, ...]) -> Iterator[np.ndarray]:
+    """Images of ``folder/images`` whose names begin with one of ``kinds``, in a fixed random order."""
     paths = sorted(path for path in (folder / "images").iterdir() if path.name.startswith(kinds))
     for at in np.random.default_rng(0).permutation(len(paths)):
-        picture = cv2.imread(str(paths[at]))
-        if picture is not None:
-            yield picture
+        image = cv2.imread(str(paths[at]))
+        if image is not None:
+            yield image
 
 
 def export(
@@ -93,18 +98,19 @@ def export(
     precision: Precision = "fp32",
     ranges: Path | None = None,
 ) -> tuple[Quality, Quality]:
-    """Write ``out`` from a checkpoint, or in another ``precision`` from an fp32 model (.onnx) written before.
+    """Export a checkpoint to ``out``, or convert an fp32 model (.onnx) to another ``precision``.
 
-    Scores are calibrated and the loss of precision measured on the pictures of ``held_out`` (YOLO format) whose names begin with
-    one of ``kinds``; INT8's ranges are taken from some of ``ranges``, pictures trained on (None: of ``held_out``). Returns the quality there in fp32 and as written. Raises ValueError, and writes
-    nothing, where onnxruntime and torch differ, or where ``MOST_LOST`` AP50 is lost against fp32.
+    Scores are calibrated, and the loss of precision is measured, on the images of ``held_out`` (YOLO format) whose names begin with
+    one of ``kinds``. INT8 ranges come from ``ranges``, training images (None: from ``held_out``). Returns the quality in fp32 and as
+    written. Raises ValueError, and writes nothing, if onnxruntime and torch differ or if more than ``MAX_AP50_LOSS`` is lost against
+    fp32; OutputError if ``out`` cannot be written.
     """
 
     def samples() -> Iterable[Sample]:
         return yolo_folder(held_out, kinds)
 
     if source.suffix == ".onnx" and precision == "fp32":
-        raise ValueError(f"{source}: is an exported model already; --precision fp16 or int8 makes another of it")
+        raise ValueError(f"{source}: already exported in fp32; choose --precision fp16 or int8")
     with tempfile.TemporaryDirectory() as scratch:
         whole, draft = Path(scratch) / "fp32.onnx", Path(scratch) / out.name
         if source.suffix == ".onnx":
@@ -113,18 +119,18 @@ def export(
             onnx.save(model, whole)
         else:
             calibrated_onnx(source, whole, size, samples, data)
-        before = after = evaluate(OnnxDetector(whole, confidence=0.01, size=MEASURED_SIZE), samples())
+        before = after = evaluate(opened(whole), samples())
         if precision == "fp16":
             half(whole, draft)
         elif precision == "int8":
-            int8(whole, draft, some_pictures(ranges or held_out, kinds), size)
+            int8(whole, draft, shuffled_images(ranges or held_out, kinds), size)
         else:
             draft = whole
         if precision != "fp32":
-            after = evaluate(OnnxDetector(draft, confidence=0.01, size=MEASURED_SIZE), samples())
-            if before.ap50 - after.ap50 > MOST_LOST:
+            after = evaluate(opened(draft), samples())
+            if before.ap50 - after.ap50 > MAX_AP50_LOSS:
                 raise ValueError(
-                    f"{source}: in {precision} AP50 falls from {before.ap50:.3f} to {after.ap50:.3f}; at most {MOST_LOST} is allowed"
+                    f"{source}: AP50 falls from {before.ap50:.3f} to {after.ap50:.3f} in {precision}; a loss of {MAX_AP50_LOSS} is allowed"
                 )
         put(draft, out)
     return before, after

@@ -1,4 +1,4 @@
-"""Smaller, faster forms of an exported model: half precision, and static INT8. Needs the extra ``[train]``."""
+"""Convert exported detectors to fp16 or static INT8. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ import numpy as np
 import onnx
 
 from detectors.letterbox import as_bgr, input_size, letterbox
-from detectors.onnx import OnnxDetector
+from detectors.onnx import read_layout, to_input
 from detectors.runtime.precision import metadata, static_int8, to_half
+from detectors.runtime.session import open_model
 
-RANGE_PICTURES = 96
-QUANTISED = ["Conv", "Add", "Clip", "Concat", "MaxPool", "Resize"]  # SiLU and the head's arithmetic stay in single precision
+RANGE_IMAGES = 96
+QUANTISED = ["Conv", "Add", "Clip", "Concat", "MaxPool", "Resize"]  # SiLU and the head's arithmetic stay in fp32
 
 
 def half(path: Path, out: Path) -> None:
-    """A detector ``path`` in half precision."""
+    """Convert a detector to fp16."""
     model = onnx.load(path)
     converted = to_half(model)
     onnx.helper.set_model_props(converted, metadata(model) | {"precision": "fp16"})
     onnx.save(converted, out)
 
 
-def int8(path: Path, out: Path, pictures: Iterable[np.ndarray], size: int) -> None:
-    """A detector ``path`` in INT8, ranges from up to ``RANGE_PICTURES`` (h, w, 3) uint8 BGR ``pictures`` at ``size`` px."""
-    detector, facts = OnnxDetector(path, size=size, device="cpu"), metadata(onnx.load(path))
+def int8(path: Path, out: Path, images: Iterable[np.ndarray], size: int) -> None:
+    """Quantise a detector to INT8; ranges from up to ``RANGE_IMAGES`` (h, w, 3) uint8 BGR ``images`` at ``size`` px."""
+    layout, facts = read_layout(open_model(path, "cpu")), metadata(onnx.load(path))
 
-    def fitted(picture: np.ndarray) -> np.ndarray:
-        picture = as_bgr(picture)
-        return letterbox(picture, *input_size(picture.shape[0], picture.shape[1], size, detector.layout.stride))[0]
+    def fitted(image: np.ndarray) -> np.ndarray:
+        image = as_bgr(image)
+        return letterbox(image, *input_size(image.shape[0], image.shape[1], size, layout.stride))[0]
 
-    inputs = ({"images": detector.blob([fitted(picture)])} for picture in itertools.islice(pictures, RANGE_PICTURES))
-    static_int8(path, out, inputs, QUANTISED, last_layers)
+    inputs = ({"images": to_input([fitted(image)], layout.head)} for image in itertools.islice(images, RANGE_IMAGES))
+    static_int8(path, out, inputs, QUANTISED, head_layers)
     model = onnx.load(out)
     onnx.helper.set_model_props(model, facts | {"precision": "int8"})
     onnx.save(model, out)
 
 
-def last_layers(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes of which no convolution of more than 1x1 comes any more, and of the convolutions that end the branches.
+def head_layers(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes from which no convolution larger than 1x1 is reachable.
 
-    They give coordinates and scores, in which eight bits would be seen.
+    They output coordinates and scores, which 8 bits would visibly round.
     """
     kernels = {tensor.name: tuple(tensor.dims[2:]) for tensor in model.graph.initializer}
     readers: dict[str, list[int]] = {}
     for at, node in enumerate(model.graph.node):
         for name in node.input:
             readers.setdefault(name, []).append(at)
-    before_convolution: set[int] = set()  # nodes from which a convolution over several cells can still be reached
-    for at in reversed(range(len(model.graph.node))):  # in the order of the graph, readers come after
+    before_convolution: set[int] = set()  # nodes from which a convolution larger than 1x1 is reachable
+    for at in reversed(range(len(model.graph.node))):  # the graph is sorted: readers come later
         node = model.graph.node[at]
         following = [reader for name in node.output for reader in readers.get(name, [])]
         spatial = node.op_type == "Conv" and any(side > 1 for side in kernels.get(node.input[1], ()))

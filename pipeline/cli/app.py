@@ -110,12 +110,9 @@ def options_first(words: list[str]) -> list[str]:
 
 
 def exit_code_of(error: Exception) -> int | None:
-    from detectors.runtime.session import ModelError
-    from pipeline.errors import MODEL, PasserbyError
+    from pipeline.errors import PasserbyError
 
-    if isinstance(error, PasserbyError):
-        return error.code
-    return MODEL if isinstance(error, ModelError) else None
+    return error.code if isinstance(error, PasserbyError) else None
 
 
 if __name__ == "__main__":

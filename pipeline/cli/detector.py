@@ -1,100 +1,145 @@
-"""``passerby detector``: train, measure and export detectors."""
+"""``passerby detector``: train, evaluate and export detectors."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from pipeline.cli.checks import (
     EPILOG,
-    PICTURES,
+    IMAGE_SUFFIXES,
     Json,
     Out,
     Recipe,
     Resume,
     Threads,
-    file_to_write,
-    folder_to_write,
-    one_of_precisions,
+    precision_of,
+    print_figures,
+    progress_log,
     read_recipe,
-    tell,
-    told_to_people,
-    write_picture,
+    user_errors,
+    writable_file,
+    writable_folder,
+    write_image,
 )
 
-detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, measure and export person detectors.", epilog=EPILOG)
+if TYPE_CHECKING:
+    import numpy as np
+
+    from detectors.training.evaluate import Sample
+
+log = logging.getLogger(__name__)
+detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, evaluate and export person detectors.", epilog=EPILOG)
 
 
 @detector_app.command("train")
 def train_detector(
     config: Recipe,
-    data: Annotated[Path, typer.Option(help="Folder with train/ and val/, each images/ and labels/ in YOLO format.")],
+    data: Annotated[Path, typer.Option(help="Folder with train/ and val/, each with images/ and labels/ in YOLO format.")],
     out: Out,
     threads: Threads = None,
     resume: Resume = False,
 ) -> None:
-    """Train a person detector over ultralytics' trainer."""
-    with told_to_people():
+    """Train a person detector with ultralytics' trainer."""
+    with user_errors(), progress_log():
         from detectors.training.train import Recipe, train
 
-        print(f"trained: {train(read_recipe(config, Recipe, threads), data, folder_to_write(out), resume)}")
+        print(f"trained: {train(read_recipe(config, Recipe, threads), data, writable_folder(out), resume)}")
+
+
+def numbered_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Every ``every``-th frame of a source with its number, counted from 1. What is lost or damaged is logged."""
+    from pipeline.sources.frame import Selection
+    from pipeline.sources.open import open_source
+
+    source = open_source(path)
+    for frame in source.read(Selection(every=every)):
+        yield frame.index + 1, frame.image
+    for text in source.progress.warnings:
+        log.warning("%s: %s", path, text)
+    if source.progress.error:
+        log.error(source.progress.error)
 
 
 @detector_app.command("eval")
 def evaluate_detector(
-    model: Annotated[str, typer.Argument(help="Shipped name, .onnx file, or what ultralytics opens.")],
-    data: Annotated[Path, typer.Argument(help="Folder in YOLO format (images/, labels/), or with --gt a video.")],
-    gt: Annotated[Path | None, typer.Option(help="MOTChallenge ground truth of the video.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Each Nth frame of the video.")] = 10,
-    size: Annotated[int | None, typer.Option(min=32, help="Input size, longer side.")] = None,
-    kinds: Annotated[list[str] | None, typer.Option(metavar="PREFIX", help="Only pictures whose names begin so; may be repeated.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Picture of who is missed and what is invented at the best score.")] = None,
+    model: Annotated[str, typer.Argument(help="Shipped name, .onnx file, or a model for ultralytics.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder in YOLO format (images/, labels/), or with --gt a source of frames: a video, images, a MOTChallenge sequence."
+        ),
+    ],
+    gt: Annotated[Path | None, typer.Option(help="MOTChallenge ground truth of the frames.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="With --gt, evaluate every Nth frame.")] = 10,
+    size: Annotated[int | None, typer.Option(min=32, help="Input size: longest side, in pixels.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option(metavar="PREFIX", help="Only images whose names begin with PREFIX; may be repeated.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Contact sheet to write: false negatives and false positives at the best score.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a detector: AP50, AP50-95, recall by height, false boxes per picture."""
-    with told_to_people():
+    """Evaluate a detector: AP50, AP50-95, recall by height, false positives per image."""
+    with user_errors():
         from detectors import load_detector
         from detectors.load import DetectorSettings
         from detectors.training.evaluate import evaluate, sequence, yolo_folder
         from detectors.training.miss_sheet import miss_sheet
+        from pipeline.formats.mot import read_mot
 
         if sheet is not None:
-            file_to_write(sheet, *PICTURES)
+            writable_file(sheet, *IMAGE_SUFFIXES)
         opened = load_detector(model, DetectorSettings(confidence=0.01, size=size))
 
-        def samples() -> Any:
-            return sequence(data, gt, every) if gt is not None else yolo_folder(data, tuple(kinds or [""]))
+        truth = None if gt is None else read_mot(gt)
+
+        def samples() -> Iterator[Sample]:
+            if truth is None:
+                return yolo_folder(data, tuple(kinds or [""]))
+            counted = truth.scores != 0  # in ground truth the column is a flag: 0 means ignore
+            return sequence(numbered_frames(data, every), truth.frames[counted], truth.boxes[counted])
 
         measured = evaluate(opened, samples())
-        tell(asdict(measured), as_json)
+        print_figures(asdict(measured), as_json)
         if sheet is not None:
-            write_picture(sheet, miss_sheet(opened, samples(), measured.best_score))
+            write_image(sheet, miss_sheet(opened, samples(), measured.best_score))
 
 
 @detector_app.command("export")
 def export_detector(
     source: Annotated[
         Path,
-        typer.Argument(help="A checkpoint of ours (a pickle, which runs what it holds: open no stranger's), or an fp32 model (.onnx)."),
+        typer.Argument(
+            help="Checkpoint of passerby detector train (a pickle: it can run code, so open only your own), or an fp32 model (.onnx)."
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The model to write (.onnx).")],
-    held_out: Annotated[Path, typer.Option(help="Pictures not trained on, in YOLO format, to calibrate scores and measure on.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Model to write (.onnx).")],
+    held_out: Annotated[Path, typer.Option(help="Held-out images in YOLO format, for calibration and evaluation.")],
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     ranges: Annotated[
-        Path | None, typer.Option(help="Pictures trained on, in YOLO format, for INT8's ranges; else the held-out ones.")
+        Path | None, typer.Option(help="Training images in YOLO format, for INT8 ranges; default: the held-out ones.")
     ] = None,
-    size: Annotated[int, typer.Option(min=32, help="Input size that the model names as its own.")] = 704,
-    kinds: Annotated[list[str] | None, typer.Option(metavar="PREFIX", help="Only held-out pictures whose names begin so.")] = None,
-    data: Annotated[str, typer.Option(help="What it was trained on, for the file's metadata.")] = "not stated",
+    size: Annotated[int, typer.Option(min=32, help="Default input size of the model: longest side, in pixels.")] = 704,
+    kinds: Annotated[
+        list[str] | None, typer.Option(metavar="PREFIX", help="Only held-out images whose names begin with PREFIX; may be repeated.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="Training data, for the metadata of the model.")] = "not stated",
 ) -> None:
-    """Write a calibrated ONNX model; nothing is written where onnxruntime and torch differ, or INT8 finds fewer people."""
-    with told_to_people():
+    """Export a calibrated ONNX model.
+
+    Nothing is written if onnxruntime and torch differ, or if fp16 or INT8 loses more than 0.02 AP50.
+    """
+    with user_errors():
         from detectors.runtime.precision import Precision
         from detectors.training.export import export
 
-        wanted = one_of_precisions(precision, get_args(Precision))
-        before, after = export(source, file_to_write(out, ".onnx"), size, held_out, tuple(kinds or [""]), data, wanted, ranges)
-    print(f"written: {out}, AP50 {after.ap50:.3f} on the held-out pictures ({before.ap50:.3f} in fp32)")
+        wanted = precision_of(precision, get_args(Precision))
+        before, after = export(source, writable_file(out, ".onnx"), size, held_out, tuple(kinds or [""]), data, wanted, ranges)
+    print(f"written: {out}, AP50 {after.ap50:.3f} on the held-out images ({before.ap50:.3f} in fp32)")

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.runtime.session import ModelError, cuda_driver
+from detectors.runtime.errors import ModelError
+from detectors.runtime.session import cuda_driver
 
 
 class Check(NamedTuple):

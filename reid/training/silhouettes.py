@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from detectors.runtime.session import ModelError
+from detectors.runtime.errors import ModelError
 from detectors.ultralytics_backend import open_ultralytics
 from reid.training.priors import HEIGHT, WIDTH, Bodies, body_range
 

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from detectors.runtime.session import ModelError
+from detectors.runtime.errors import ModelError
 from reid.bundle import check_seal
 from reid.network.mpn import MPN
 from reid.network.packing import unpack
