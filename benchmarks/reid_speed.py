@@ -15,7 +15,8 @@ import numpy as np
 from rounds import in_turns
 
 from reid import Embedder
-from reid.embedder import WEIGHTS, EmbedderSettings
+from reid.embedder import EmbedderSettings
+from reid.shipped import shipped
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=21)
     options = parser.parse_args()
-    models = [*sorted(path.stem for path in WEIGHTS.glob("*.onnx")), *options.reid]
+    models = [*shipped(), *options.reid]
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (160, 64, 3), np.uint8) for _ in range(max(options.batch))]
     ways = {}

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from detectors.letterbox import as_bgr
-from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device
 from reid.bundle import open_bundle
-
-WEIGHTS = Path(__file__).parent / "weights"
+from reid.shipped import bundle_path
 
 
 @dataclass(frozen=True)
 class EmbedderSettings:
     """Which re-ID model runs where: the home of the defaults. ``model``: a shipped name or a bundle's path."""
 
-    model: str = "mpn-mobilenetv2-256"
+    model: str = "mpn-s"
     device: Device = "auto"
     threads: int = 0
     batch: int = 16
@@ -29,11 +26,6 @@ class EmbedderSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, is {self.batch}")
-
-
-def shipped() -> list[str]:
-    """Names of the re-ID bundles in the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.onnx"))
 
 
 class Embedder:
@@ -44,10 +36,7 @@ class Embedder:
 
     def __init__(self, model: str | None = None, settings: EmbedderSettings | None = None) -> None:
         self.settings = settings or EmbedderSettings()
-        model = model or self.settings.model
-        if model not in shipped() and not model.endswith(".onnx"):
-            raise ModelError(f"re-ID model {model!r}: shipped are {', '.join(shipped()) or 'none'}; or give a bundle (.onnx)")
-        path = WEIGHTS / f"{model}.onnx" if model in shipped() else Path(model)
+        path = bundle_path(model or self.settings.model)
         self.session, self.facts = open_bundle(path, self.settings.device, self.settings.threads)
         colour = np.array(self.facts.mean, np.float32), np.array(self.facts.std, np.float32)
         self._scale, self._shift = 1 / colour[1], -colour[0] / colour[1]

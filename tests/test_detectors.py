@@ -107,7 +107,7 @@ def test_models_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ModelError, match="onnxruntime cannot load it"):
         load_detector(str(tmp_path / "text.onnx"))
     with pytest.raises(ModelError, match="not a known YOLO head"):
-        from reid.embedder import WEIGHTS
+        from reid.shipped import WEIGHTS
 
         load_detector(str(next(WEIGHTS.glob("*.onnx"))))
     with pytest.raises(ModelError, match="shipped are person-n, person-s"):

@@ -228,22 +228,25 @@ def test_a_training_starts_from_any_network_of_a_joined_bundle(tmp_path):
 
 def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     pytest.importorskip("timm", reason="the backbones need the extra [train]")
-    from reid.embedder import WEIGHTS
+    from reid.shipped import WEIGHTS
     from reid.training.recipe import Recipe
     from reid.training.train import build
     from reid.training.warm_start import classifiers_from_centres, start_from
 
-    bundle = WEIGHTS / "mpn-mobilenetv2-128.onnx"
-    images = torch.randn(6, 3, 128, 64, generator=torch.Generator().manual_seed(0))
-    model = build(Recipe(backbone="mobilenetv2_100"), ids=3, pretrained=False)
+    bundle = WEIGHTS / "mpn-s.onnx"
+    recipe = Recipe(backbone="mobilenetv2_100", height=256, width=128, neck=True, part_width=320, part_dim=256)
+    images = torch.randn(6, 3, 256, 128, generator=torch.Generator().manual_seed(0))
+    model = build(recipe, ids=3, pretrained=False)
     start_from(model, bundle, images)
+    projection = next(t for t in unpack(onnx.load(bundle)).graph.initializer if t.name == "projection")
     with torch.no_grad():
-        ours = model.eval().embed(images)
+        ours = model.eval().embed(images) @ torch.from_numpy(numpy_helper.to_array(projection).copy())
+        ours = torch.nn.functional.normalize(ours)
     import onnxruntime
 
     theirs = onnxruntime.InferenceSession(str(bundle), providers=["CPUExecutionProvider"]).run(None, {"crops": images.numpy()})[0]
     assert float((ours.numpy() * theirs).sum(1).min()) > 0.9999
-    features, labels = torch.tensor([[[3.0, 0]], [[1, 0]], [[0, 2]], [[3, 3]]]).repeat(1, 4, 64), torch.tensor([0, 0, 1, 2])
+    features, labels = torch.tensor([[[3.0, 0]], [[1, 0]], [[0, 2]], [[3, 3]]]).repeat(1, 4, 128), torch.tensor([0, 0, 1, 2])
     classifiers_from_centres(model, features, labels)
     centred = torch.stack([features[:2].mean(0), features[2], features[3]])
     centred = centred - centred.mean(0)

@@ -9,7 +9,7 @@ from command import passerby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.embedder import WEIGHTS
+from reid.shipped import WEIGHTS
 from reid.training.batches import augment
 from reid.training.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, moved, read_bodies, stripes, write_bodies
 
@@ -146,7 +146,7 @@ def test_the_command_stores_what_a_model_finds(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "of 2 pictures" in done.stdout.splitlines()[-1]
     assert read_bodies(tmp_path, ["anna/door_1.jpg", "ben/door_1.jpg"]).ranges.shape == (2, 2)
-    other = passerby("reid", "priors", "--data", tmp_path, "--model", WEIGHTS / "mpn-mobilenetv2-128.onnx")
+    other = passerby("reid", "priors", "--data", tmp_path, "--model", WEIGHTS / "mpn-s.onnx")
     assert other.returncode == 4
     assert "give a segmentation or pose model" in other.stderr
     bad = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "none.pt")

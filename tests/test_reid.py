@@ -8,13 +8,15 @@ import subprocess
 import numpy as np
 import pytest
 
+import detectors.load
 from detectors.runtime.checkout import commit
 from detectors.runtime.errors import ModelError
 from reid import Embedder
 from reid.bundle import KEY, SEAL
-from reid.embedder import crop_boxes, shipped
+from reid.embedder import crop_boxes
 from reid.evaluation.rerank import reranked
 from reid.evaluation.retrieval import average_precision, retrieval
+from reid.shipped import LAST_COMMIT, RENAMED, REPLACED, WEIGHTS, bundle_path, shipped
 from reid.training.batches import augment, pk_batches
 
 
@@ -93,6 +95,24 @@ def test_shipped_bundles_carry_their_hash_and_a_card(name):
     assert f"# {name}\n" in card
     for said in ("research only", "must not be used", "Market-1501 test", "`passerby reid"):
         assert said in card
+
+
+def test_earlier_names_resolve_or_name_their_replacement(caplog):
+    with caplog.at_level("INFO"):
+        for old, new in RENAMED.items():
+            assert bundle_path(old) == WEIGHTS / f"{new}.onnx"
+            assert f"{old} is now called {new}" in caplog.text
+    for old, new in REPLACED.items():
+        assert new in shipped()
+        with pytest.raises(ModelError, match=rf"{old}' is no longer shipped: use {new}.*commit {LAST_COMMIT}"):
+            Embedder(old)
+    with pytest.raises(ModelError, match="'mpn-xl': unknown; shipped are mpn-int8, mpn-m, mpn-s"):
+        Embedder("mpn-xl")
+
+
+def test_the_weights_leave_room_in_a_wheel_of_32_mb():
+    files = [path for folder in (WEIGHTS, detectors.load.WEIGHTS) for path in folder.glob("*.onnx")]
+    assert sum(path.stat().st_size for path in files) < 30e6
 
 
 def test_both_definitions_of_average_precision_by_hand():

@@ -94,8 +94,8 @@ def _encoder() -> Check:
 def _models() -> list[Check]:
     from detectors.load import load_detector
     from detectors.load import shipped as shipped_detectors
-    from reid.embedder import Embedder
-    from reid.embedder import shipped as shipped_bundles
+    from reid import Embedder
+    from reid.shipped import shipped as shipped_bundles
 
     checks = []
     for name in shipped_detectors():
