@@ -102,7 +102,7 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
 
     def in_torch(crops: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return inference(torch.from_numpy(crops)).numpy()  # type: ignore[no-any-return]
+            return inference(torch.from_numpy(crops)).numpy()
 
     told = {"epochs_done": state["epoch"]}
     if HELD_OUT in state:  # those of before have none
@@ -155,7 +155,7 @@ def by_hand(sources: Sequence[Source], projection: np.ndarray | None, crops: np.
         rows.append(source.expected(own.contiguous().numpy()))
     side = np.concatenate(rows, axis=1)
     turned = side if projection is None else side @ projection
-    return turned / np.linalg.norm(turned, axis=1, keepdims=True)  # type: ignore[no-any-return]
+    return turned / np.linalg.norm(turned, axis=1, keepdims=True)
 
 
 def side_by_side(sources: Sequence[Source], people: Split, dimensions: int | None, scratch: Path) -> tuple[Network, np.ndarray | None]:

@@ -46,7 +46,7 @@ def last_convolution(name: str) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
     if name in RESNETS:
         return None
     network = mobile_network(name, pretrained=True)
-    return network.conv_head, network.bn2  # type: ignore[return-value]
+    return network.conv_head, network.bn2
 
 
 def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:

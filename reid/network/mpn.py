@@ -31,7 +31,7 @@ class Outputs:
 def batch_norm(norm: nn.BatchNorm2d, x: torch.Tensor, counted: bool = True) -> torch.Tensor:
     """``norm(x)``; with ``counted`` False, training leaves its running statistics as they are."""
     if counted or not norm.training:
-        return norm(x)  # type: ignore[no-any-return]
+        return norm(x)
     return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
 
 

@@ -15,7 +15,7 @@ Wanted = tuple[bool, bool, bool]  # the gradients by input, weight and bias
 def gradients(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, wanted: Wanted) -> list[torch.Tensor]:
     """Of a depthwise convolution."""
     how = (None, (stride, stride), (padding, padding), (1, 1), False, (0, 0), len(weight))
-    return torch.ops.aten.convolution_backward(grad, x, weight, *how, wanted)  # type: ignore[no-any-return]
+    return torch.ops.aten.convolution_backward(grad, x, weight, *how, wanted)
 
 
 class StridedDepthwise(torch.autograd.Function):
@@ -31,7 +31,7 @@ class StridedDepthwise(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, 1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         (x, weight), stride, padding = ctx.saved_tensors, ctx.stride, ctx.padding
         tall, wide = (size + 2 * padding - kernel + 1 for size, kernel in zip(x.shape[2:], weight.shape[2:], strict=True))
         spread = grad.new_zeros(*grad.shape[:2], tall, wide).to(memory_format=torch.channels_last)
@@ -46,7 +46,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         channels = conv.in_channels
-        super().__init__(channels, channels, conv.kernel_size, conv.stride, conv.padding, groups=channels, bias=False)  # type: ignore[arg-type]
+        super().__init__(channels, channels, conv.kernel_size, conv.stride, conv.padding, groups=channels, bias=False)
         self.weight = conv.weight
         self.same = type(conv) is not nn.Conv2d  # TensorFlow's padding, which depends on the picture's size
 
@@ -54,7 +54,7 @@ class DepthwiseConv2d(nn.Conv2d):
         x = pad_same(x, list(self.kernel_size), list(self.stride)) if self.same else x
         if self.training and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             half = torch.get_autocast_dtype("cpu")
-            return StridedDepthwise.apply(x.to(half), self.weight.to(half), self.stride[0], self.padding[0])  # type: ignore[no-any-return]
+            return StridedDepthwise.apply(x.to(half), self.weight.to(half), self.stride[0], self.padding[0])
         return super().forward(x)
 
 

@@ -91,7 +91,7 @@ class LookGraph:
         most = min(self.settings.neighbours, count - 1)
         near = np.argpartition(distance, most - 1, axis=1)[:, :most]
         at = np.repeat(np.arange(len(rows)), most), near.ravel()
-        at = tuple(part[np.isfinite(distance[at])] for part in at)  # type: ignore[assignment]
+        at = tuple(part[np.isfinite(distance[at])] for part in at)
         both = np.unique(np.sort(np.stack([rows[at[0]], at[1]], 1), axis=1), axis=0)
         far = dict(zip(zip(rows[at[0]].tolist(), at[1].tolist(), strict=True), distance[at].tolist(), strict=True))
         local, index = np.unique(both, return_inverse=True)
