@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detectors.runtime.errors import ModelError
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights"
 RENAMED = {"mpn-mobilenetv2-256": "mpn-s", "mpn-mobilenetv2-320": "mpn-m"}  # the same files under new names
 REPLACED = {  # removed bundles, and which shipped one to use instead
@@ -33,7 +33,7 @@ def bundle_path(model: str) -> Path:
     Raises ModelError for any other name; that of a removed bundle with its replacement.
     """
     if model in RENAMED:
-        LOG.info("re-ID model %s is now called %s", model, RENAMED[model])
+        log.info("re-ID model %s is now called %s", model, RENAMED[model])
         model = RENAMED[model]
     if model in shipped():
         return WEIGHTS / f"{model}.onnx"
