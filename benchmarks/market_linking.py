@@ -26,7 +26,7 @@ from reid import Embedder
 from reid.datasets.layouts import MARKET, read_split
 from reid.datasets.split import Split, held_out
 from reid.evaluation.calibration import calibrate
-from reid.evaluation.retrieval import embed_split, given_rows
+from reid.evaluation.retrieval import embed_split, read_embeddings
 from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
 from tracker.linking.clustering import average_linkage
 from tracker.linking.evidence import neighbours
@@ -154,7 +154,7 @@ def main() -> None:
     print(f"{len(rows)} tracklets of {len(np.unique(truth[truth > 0]))} people and {int((truth < 0).sum())} distractors")
     baselines("", tuning, rows, truth)
     if args.embeddings:
-        of_train, of_test = given_rows(args.embeddings, train, test)
+        of_train, of_test = read_embeddings(args.embeddings, train, test)
         tuned, theirs = tracklets(train, of_train), tracklets(test, of_test)
         baselines(f", {args.embeddings.stem}", tuned, *theirs)
         known = np.isin(tuned[1], unseen)

@@ -57,7 +57,7 @@ def main() -> None:
     recipe = Recipe.model_validate(yaml.safe_load(options.config.read_text()))
     single, half = (recipe.model_copy(update={"precision": precision}) for precision in ("fp32", "bf16"))
     ways = {"fp32": a_step(single), "bf16": a_step(half)}
-    with mock.patch("reid.network.backbones.quicken", lambda network: None):
+    with mock.patch("reid.network.backbones.replace_strided_convs", lambda network: None):
         ways["bf16, PyTorch's own gradient of strided depthwise convolutions"] = a_step(half)
     if options.compiled:
         for name, like in (("fp32", single), ("bf16", half)):

@@ -1,4 +1,4 @@
-"""The re-ID bundle: one ONNX file whose metadata say what it needs, what it gives and how to threshold it."""
+"""The re-ID bundle: one ONNX file with metadata for preprocessing, output and thresholds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from detectors.runtime.session import Device, Session, open_model
 
 KEY = "passerby.reid"
 SEAL = "passerby.sha256"
-UNSEALED = "?" * 64  # stands in a file where its own SHA-256 goes
+UNSEALED = "?" * 64  # placeholder for the SHA-256 of the file
 
 
 class Calibration(BaseModel):
-    """Thresholds measured on identities the model never saw, on cosine distances between single crops.
+    """Thresholds on cosine distance, measured on held-out identities.
 
-    ``gate``: pairs further apart are taken as different people; P(same | distance) = 1 / (1 + exp(slope * distance + offset)).
+    ``gate``: pairs at a larger distance count as different people; P(same | distance) = 1 / (1 + exp(slope * distance + offset)).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,10 @@ class Calibration(BaseModel):
 
 
 class BundleFacts(BaseModel):
-    """What a bundle says of itself. ``mean`` and ``std`` apply to RGB in 0..255; crops are resized bilinearly to ``height`` x ``width``."""
+    """Metadata of a bundle. ``mean`` and ``std`` apply to RGB in 0..255; crops are resized bilinearly to ``height`` x ``width`` px.
+
+    ``calibration`` is that of single crops, ``pooled`` that of the mean embeddings of tracklets.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +49,7 @@ class BundleFacts(BaseModel):
     dimension: int = Field(ge=1)
     distance: Literal["cosine"] = "cosine"
     calibration: Calibration
-    pooled: Calibration | None = Field(default=None, description="the same for tracklets' pooled embeddings")
+    pooled: Calibration | None = Field(default=None, description="calibration of pooled tracklet embeddings")
     data: str
     licence: str
     commit: str
@@ -54,47 +57,47 @@ class BundleFacts(BaseModel):
 
     @property
     def for_tracklets(self) -> Calibration:
-        """The calibration of pooled embeddings, or where there is none that of single crops."""
+        """The calibration of pooled embeddings, or that of single crops if there is none."""
         return self.pooled or self.calibration
 
 
 def sealed(content: bytes) -> bytes:
-    """An ONNX file whose metadata say ``UNSEALED`` for ``SEAL``, with the SHA-256 that it then has in that place."""
+    """Replace ``UNSEALED`` in the metadata of an ONNX file by the SHA-256 of that file."""
     before, _, after = content.rpartition(UNSEALED.encode())
     return before + hashlib.sha256(content).hexdigest().encode() + after
 
 
-def as_written(path: Path, seal: str) -> bool:
-    """Whether a file is what ``sealed`` once made of it."""
+def intact(path: Path, seal: str) -> bool:
+    """Whether a file is unchanged since ``sealed`` wrote it."""
     return hashlib.sha256(path.read_bytes().replace(seal.encode(), UNSEALED.encode(), 1)).hexdigest() == seal
 
 
 def check_seal(path: Path, metadata: dict[str, str]) -> None:
-    """Raises ModelError where a file's ``metadata`` name another SHA-256 than its own."""
-    if SEAL in metadata and not as_written(path, metadata[SEAL]):
-        raise ModelError(f"{path}: its SHA-256 is not the one it was written with: damaged or changed since; get or export it again")
+    """Raises ModelError if the SHA-256 in a file's ``metadata`` is not that of the file."""
+    if SEAL in metadata and not intact(path, metadata[SEAL]):
+        raise ModelError(f"{path}: checksum mismatch: the file is damaged or was modified; download or export it again")
 
 
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
-    """Open a bundle and check it against its own metadata.
+    """Open a bundle and check it against its metadata.
 
-    Raises ModelError for a file that is no model, that is not as it was written, that has no bundle metadata, or whose input or output
-    differ from them.
+    Raises ModelError for a file that is not a model, fails its checksum, has no bundle metadata, or has another input or output than
+    they state; and as ``open_model`` does.
     """
     session = open_model(path, device, threads)
     check_seal(path, session.metadata)
     if KEY not in session.metadata:
-        raise ModelError(f"{path}: no re-ID bundle: its metadata lack {KEY!r}; make one with passerby reid export")
+        raise ModelError(f"{path}: not a re-ID bundle (no {KEY!r} in its metadata); make one with passerby reid export")
     try:
         facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
     except (ValidationError, json.JSONDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (KEY,), "msg": str(error)}
         raise ModelError(f"{path}: bundle metadata {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    needs, gives = session.input_shape, session.session.get_outputs()[0].shape
-    if list(needs[1:]) != [3, facts.height, facts.width]:
-        raise ModelError(f"{path}: the model takes {needs}, its metadata say 3 x {facts.height} x {facts.width}")
-    if isinstance(needs[0], int):
-        raise ModelError(f"{path}: the model takes {needs[0]} crops at a time; a bundle has a dynamic batch")
+    takes, gives = session.input_shape, session.session.get_outputs()[0].shape
+    if list(takes[1:]) != [3, facts.height, facts.width]:
+        raise ModelError(f"{path}: the model takes {takes}, but its metadata state 3 x {facts.height} x {facts.width}")
+    if isinstance(takes[0], int):
+        raise ModelError(f"{path}: has a fixed batch of {takes[0]} crops; a bundle needs a dynamic batch")
     if gives[-1] != facts.dimension:
-        raise ModelError(f"{path}: the model gives {gives}, its metadata say {facts.dimension} dimensions")
+        raise ModelError(f"{path}: the model gives {gives}, but its metadata state {facts.dimension} dimensions")
     return session, facts

@@ -1,4 +1,4 @@
-"""``Embedder``: crops, or a frame and boxes, to unit vectors."""
+"""``Embedder``: crops, or a frame and boxes, to embeddings of unit length."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class EmbedderSettings:
 
 
 class Embedder:
-    """A re-ID model. ``facts`` says what the bundle says of itself, ``session.providers`` where it runs.
+    """A re-ID model. ``facts`` holds the bundle's metadata, ``session.providers`` where it runs.
 
-    Raises ModelError for a model that is not there or whose metadata do not fit.
+    Raises ModelError for an unknown name, and as ``open_bundle`` does.
     """
 
     def __init__(self, model: str | None = None, settings: EmbedderSettings | None = None) -> None:
@@ -48,10 +48,10 @@ class Embedder:
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(h, w[, c]) uint8 BGR crops of any size -> (n, d) float32 unit rows.
 
-        Raises ValueError for a crop without pixels, and for a single picture that is not in a list.
+        Raises ValueError for an empty crop, and for a single image that is not in a list.
         """
         if isinstance(crops, np.ndarray) and crops.size and crops.ndim < 4:
-            raise ValueError(f"crops are a sequence of pictures; a single one of {crops.shape} goes in a list")
+            raise ValueError(f"crops must be a sequence of images; put a single one of {crops.shape} in a list")
         out = np.zeros((len(crops), self.dimension), np.float32)
         size = (self.facts.width, self.facts.height)
         for start in range(0, len(crops), self.settings.batch):
@@ -70,7 +70,7 @@ class Embedder:
 
 
 def crop_boxes(frame: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
-    """The pixels of each box, cut at the frame's edge; a box outside or thinner than a pixel gives the nearest pixel.
+    """The pixels of each box, clipped to the frame. A box outside the frame or thinner than a pixel gives the nearest pixel.
 
     Raises ValueError for NaN or infinity, and for boxes of another shape than (n, 4).
     """

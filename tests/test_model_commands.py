@@ -26,8 +26,8 @@ from reid.evaluation.calibration import calibrate
 from reid.evaluation.openset import open_set
 from reid.evaluation.rank_sheet import rank_sheet
 from reid.evaluation.retrieval import embed_split, retrieval
-from reid.export.export import LEAST_COSINE, export
-from reid.training.imitation import Imitation, taught
+from reid.export.export import MIN_COSINE, export
+from reid.training.imitation import Imitation, teacher_embeddings
 from reid.training.priors import Bodies, write_bodies
 from reid.training.recipe import Recipe
 from reid.training.train import learning_rate, read_material, train, validate
@@ -119,8 +119,8 @@ def test_a_training_that_was_resumed_ends_where_the_straight_one_does(market, tr
 def test_a_teacher_is_imitated_through_a_linear_map(market, trained, tmp_path):
     export([trained], market, tmp_path / "teacher.onnx", dimensions=6)
     pictures = np.random.default_rng(0).integers(0, 255, (8, 96, 40, 3), np.uint8)  # of another size than the teacher's
-    targets = taught(tmp_path / "teacher.onnx", pictures, batch=3)
-    torch.testing.assert_close(targets, taught(tmp_path / "teacher.onnx", pictures[:, :, ::-1]), rtol=0, atol=1e-5)
+    targets = teacher_embeddings(tmp_path / "teacher.onnx", pictures, batch=3)
+    torch.testing.assert_close(targets, teacher_embeddings(tmp_path / "teacher.onnx", pictures[:, :, ::-1]), rtol=0, atol=1e-5)
     torch.testing.assert_close(targets.norm(dim=1), torch.ones(8))
     torch.manual_seed(0)
     imitation, rows, which = Imitation(targets, 16), torch.randn(5, 16, requires_grad=True), np.array([7, 0, 1, 4, 4])
@@ -136,7 +136,7 @@ def test_a_teacher_is_imitated_through_a_linear_map(market, trained, tmp_path):
     assert distances[-1] < 0.01
     assert rows.grad.abs().sum() > 0
     with pytest.raises(ModelError, match="no such model file"):
-        taught(tmp_path / "none.onnx", pictures)
+        teacher_embeddings(tmp_path / "none.onnx", pictures)
 
 
 def test_a_training_with_a_teacher_resumes_to_the_same(market, trained, tmp_path):
@@ -151,7 +151,9 @@ def test_a_training_with_a_teacher_resumes_to_the_same(market, trained, tmp_path
 
 def test_a_training_is_not_gone_on_with_by_another_recipe(market, trained):
     wider = RECIPE.model_copy(update={"part_width": 24, "held_out_seed": 1, "epochs": 5})
-    with pytest.raises(ValueError, match=r"last.pt: cannot be gone on with: its recipe has another part_width, held_out_seed; leave out"):
+    with pytest.raises(
+        ValueError, match=r"last.pt: cannot resume: the recipe has changed in part_width, held_out_seed; restore it or omit"
+    ):
         train(wider, market, trained.parent, resume=True)
 
 
@@ -169,24 +171,24 @@ def test_who_was_trained_on_is_not_held_out_later(people, tmp_path):
     more = tmp_path / "more"
     shutil.copytree(people, more)
     shutil.copytree(people / "03", more / "005")
-    with pytest.raises(ValueError, match="it was trained on other pictures than --data has now"):
+    with pytest.raises(ValueError, match="cannot resume: it was trained on other images than --data has now"):
         train(RECIPE, more, tmp_path / "run", resume=True)
-    with pytest.raises(ValueError, match=r"was trained on other pictures than .*more has now"):
+    with pytest.raises(ValueError, match=r"cannot verify the held-out set: it was trained on other images than .*more has now"):
         export([last], more, tmp_path / "x.onnx")
     export([last], people, tmp_path / "x.onnx")
-    with pytest.raises(ValueError, match=r"was trained on other pictures than .*more has now"):
+    with pytest.raises(ValueError, match=r"cannot verify the held-out set: it was trained on other images than .*more has now"):
         export([tmp_path / "x.onnx"], more, tmp_path / "y.onnx", dimensions=4)
     assert not list(tmp_path.glob("y*"))
 
 
 def test_people_who_cannot_be_trained_on_or_measured_are_told_before_the_training(people, tmp_path):
-    with pytest.raises(ValueError, match=r"people \(3\) are fewer than batch_ids \(4\)"):
+    with pytest.raises(ValueError, match=r"people \(3\) must be at least batch_ids \(4\)"):
         read_material(RECIPE.model_copy(update={"people": 3}), people)
     one = tmp_path / "one"
     shutil.copytree(people, one)
     for path in one.glob("*/b_*"):
         path.unlink()
-    with pytest.raises(ValueError, match="none of the 4 people held out is seen by two cameras"):
+    with pytest.raises(ValueError, match="none of the 4 held-out people is seen by two cameras"):
         train(RECIPE, one, tmp_path / "run")
     few = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="nothing to calibrate on"):
@@ -194,7 +196,7 @@ def test_people_who_cannot_be_trained_on_or_measured_are_told_before_the_trainin
 
 
 def test_a_training_that_leaves_the_numbers_stops_and_keeps_what_it_had(people, tmp_path):
-    with pytest.raises(ValueError, match=r"epoch 1, step \d+: the losses are finite no longer; lower learning_rate$"):
+    with pytest.raises(ValueError, match=r"epoch 1, step \d+: loss became NaN or infinite; lower learning_rate$"):
         train(RECIPE.model_copy(update={"learning_rate": 1e30, "precision": "fp32"}), people, tmp_path)
     with pytest.raises(ValidationError, match="finite number"):
         Recipe(learning_rate=float("inf"))
@@ -236,7 +238,7 @@ def test_a_compiled_training_has_the_same_losses(market, tmp_path):
 
 def test_a_compiled_training_needs_a_compiler(market, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"compiled: needs a C\+\+ compiler: install g\+\+, or leave compiled out of the recipe"):
+    with pytest.raises(ValueError, match=r"compiled: needs a C\+\+ compiler: install g\+\+ or set compiled: false"):
         train(RECIPE.model_copy(update={"compiled": True}), market, tmp_path)
 
 
@@ -292,22 +294,22 @@ def test_some_of_the_people_can_be_left_out_to_learn_what_they_are_worth(market)
 
 def test_export_with_fewer_dimensions(market, trained, tmp_path, monkeypatch):
     """The bundle's embeddings are the projected ones of the checkpoint (export compares with torch), and so are those of its INT8."""
-    monkeypatch.setitem(LEAST_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
+    monkeypatch.setitem(MIN_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
     facts, _ = export([trained], market, tmp_path / "few.onnx", dimensions=6)
     small, _ = export([tmp_path / "few.onnx"], market, tmp_path / "int8.onnx", "int8")
     assert facts.dimension == small.dimension == Embedder(str(tmp_path / "few.onnx")).dimension == 6
     fewer, _ = export([tmp_path / "few.onnx"], market, tmp_path / "fewer.onnx", dimensions=4)
     assert fewer.dimension == 4
-    with pytest.raises(ValueError, match=r"int8.onnx: is in int8; a bundle is made of one in fp32 or packed"):
+    with pytest.raises(ValueError, match=r"int8.onnx: precision int8; a source must be fp32 or packed"):
         export([tmp_path / "int8.onnx"], market, tmp_path / "none.onnx", "fp16")
-    with pytest.raises(ValueError, match="17 dimensions of 48 embeddings of 16: at most 16"):
+    with pytest.raises(ValueError, match="dimensions 17: 48 embeddings of 16 dimensions have at most 16"):
         export([trained], market, tmp_path / "none.onnx", dimensions=17)
     assert not (tmp_path / "none.onnx").exists()
 
 
 def test_networks_side_by_side(market, trained, tmp_path, monkeypatch):
     """Their cosine is the mean of the networks' cosines; packed, the file has less than half the size."""
-    monkeypatch.setitem(LEAST_COSINE, "packed", 0.99)  # a network that was hardly trained spreads little
+    monkeypatch.setitem(MIN_COSINE, "packed", 0.99)  # a network that was hardly trained spreads little
     other = train(RECIPE.model_copy(update={"seed": 1, "part_dim": 4, "held_out_ids": 3}), market, tmp_path / "other")
     alone = [export([last], market, tmp_path / f"{n}.onnx")[0] for n, last in enumerate((trained, other))]
     both, _ = export([trained, other], market, tmp_path / "both.onnx")
@@ -342,7 +344,7 @@ def test_networks_side_by_side_each_see_their_own_size(market, trained, tmp_path
 def test_what_cannot_be_joined_is_told(market, trained, tmp_path):
     state = torch.load(trained, weights_only=True)
     torch.save(state | {"recipe": state["recipe"] | {"held_out_seed": 3}}, tmp_path / "others.pt")
-    with pytest.raises(ValueError, match=r"others.pt: cannot be joined with .*last.pt: held_out_seed is 3, and 0 there"):
+    with pytest.raises(ValueError, match=r"others.pt: cannot be joined with .*last.pt: held_out_seed is 3, not 0"):
         export([trained, tmp_path / "others.pt"], market, tmp_path / "none.onnx")
     assert not (tmp_path / "none.onnx").exists()
 
@@ -357,7 +359,7 @@ def test_learning_rates():
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
-    monkeypatch.setitem(LEAST_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
+    monkeypatch.setitem(MIN_COSINE, "int8", 0.9)  # a network that was hardly trained spreads little
     facts, cosine = export([trained], market, tmp_path / "small.onnx", precision)
     assert cosine > {"fp32": 0.9999, "fp16": 0.999, "int8": 0.9}[precision]
     assert facts.recipe["exported_as"] == precision
@@ -367,7 +369,7 @@ def test_export_and_measure(market, trained, tmp_path, precision, monkeypatch):
         again, _ = export([tmp_path / "whole.onnx"], market, tmp_path / "again.onnx", precision)
         assert again.recipe == facts.recipe
         assert again.calibration.gate == pytest.approx(facts.calibration.gate, rel=0.05)
-        with pytest.raises(ValueError, match="is a bundle already"):
+        with pytest.raises(ValueError, match="already a bundle"):
             export([tmp_path / "whole.onnx"], market, tmp_path / "none.onnx")
     embedder = Embedder(str(tmp_path / "small.onnx"))
     (query, asked), (gallery, found_in) = (embed_split(embedder, layouts.read_split(market, part)) for part in ("query", "gallery"))
@@ -398,13 +400,13 @@ def test_embeddings_of_any_model_are_measured(market, tmp_path):
     with (tmp_path / "array.npz").open("wb") as file:
         np.save(file, rows)
     for name, message in (
-        ("few", f"lacks 1 of 24 pictures, the first {paths[0].name}"),
-        ("short", "there are 1 names"),
-        ("other", "wanted is an .npz of names"),
+        ("few", f"lacks 1 of 24 images, the first {paths[0].name}"),
+        ("short", "got 1 names"),
+        ("other", "expected an .npz with names"),
         ("text", "not embeddings"),
         ("none", "no such file"),
-        ("twice", f"{paths[0].name} means several pictures"),
-        ("numbers", "names are no row of texts"),
+        ("twice", f"{paths[0].name} is ambiguous"),
+        ("numbers", "names must be a row of strings"),
         ("array", "not embeddings"),
         ("empty", "not embeddings"),
     ):
@@ -425,7 +427,7 @@ def test_embeddings_of_own_people_go_by_folder_and_name(people, tmp_path):
     np.savez(tmp_path / "bare.npz", names=[path.name for path in paths], rows=rows)
     done = passerby("reid", "eval", tmp_path / "bare.npz", "--data", people)
     assert done.returncode == 2
-    assert "means several pictures; give names as PERSON/FILE" in done.stderr
+    assert "is ambiguous; name each image once, as PERSON/FILE" in done.stderr
 
 
 def test_the_rank_sheet_shows_no_picture_that_does_not_count(people):
@@ -484,7 +486,7 @@ def offline(*_: object, **__: object) -> None:
     [
         (["reid", "train", "{tmp}/none.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "none.yaml: no such recipe", 2),
         (["reid", "train", "{tmp}/typo.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "typo.yaml: epoch: Extra inputs are not permitted; known keys", 2),
-        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "the layout of no data set that is known", 2),
+        (["reid", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "unrecognised dataset layout", 2),
         (["reid", "train", "{tmp}/good.yaml", "--data", "{market}", "-o", "{tmp}/good.yaml"], "good.yaml: cannot be written", 5),
         (["reid", "train", "{tmp}/offline.yaml", "--data", "{market}", "-o", "{tmp}/o"], "resnet18: torchvision cannot download", 2),
         (["reid", "train", "{tmp}/start.yaml", "--data", "{market}", "-o", "{tmp}/o"], "good.yaml: not an ONNX file", 4),
@@ -493,7 +495,7 @@ def offline(*_: object, **__: object) -> None:
         (["reid", "eval", "{tmp}/good.onnx", "--data", "{market}"], "good.onnx: no such model file", 4),
         (["reid", "eval", "mpn-s", "--data", "{market}", "--ranks", "{tmp}/no/a.jpg"], "a.jpg: cannot be written (no folder", 5),
         (["reid", "eval", "mpn-s", "--data", "{market}", "--ranks", "{tmp}/a.txt"], "a.txt: must end in .jpg", 2),
-        (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a checkpoint that can be read", 2),
+        (["reid", "export", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/x.onnx"], "not a readable checkpoint", 2),
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: must end in .onnx", 2),
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written (no folder", 5),
         (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory", 2),
@@ -520,7 +522,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, cod
 
 def test_a_data_set_with_pictures_missing_is_refused(market, monkeypatch):
     monkeypatch.setitem(layouts.MARKET.counts, "query", (3368,))
-    with pytest.raises(ValueError, match="query: 24 pictures, Market-1501 has 3368 there"):
+    with pytest.raises(ValueError, match="query: 24 images, but Market-1501 has 3368"):
         layouts.read_split(market, "query")
 
 

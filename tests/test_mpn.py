@@ -19,7 +19,7 @@ from detectors.runtime.errors import ModelError  # noqa: E402
 from reid.network.backbones import mobile_network  # noqa: E402
 from reid.network.mpn import MPN, Inference  # noqa: E402
 from reid.network.packing import pack, unpack  # noqa: E402
-from reid.network.strided_depthwise import DepthwiseConv2d, quicken  # noqa: E402
+from reid.network.strided_depthwise import DepthwiseConv2d, replace_strided_convs  # noqa: E402
 from reid.training.losses import batch_hard_triplet, class_alignment, part_cross_entropy  # noqa: E402
 from reid.training.priors import HEIGHT, WIDTH, Bodies, body_parts, stripes  # noqa: E402
 from reid.training.recipe import Recipe  # noqa: E402
@@ -222,7 +222,7 @@ def test_a_training_starts_from_any_network_of_a_joined_bundle(tmp_path):
         start_from(new, tmp_path / "two.onnx", images, number)
         with torch.no_grad():
             np.testing.assert_allclose(new.eval().embed(images).numpy(), model.eval().embed(images).numpy(), atol=1e-5)
-    with pytest.raises(ValueError, match="start_network 2: it holds 2"):
+    with pytest.raises(ValueError, match="start_network 2: the bundle holds 2"):
         start_from(mpn(), tmp_path / "two.onnx", images, 2)
 
 
@@ -254,15 +254,15 @@ def test_a_training_starts_from_a_bundle_where_the_bundle_was(tmp_path):
     np.testing.assert_allclose(own.detach().numpy(), 8.0, rtol=1e-4)
     with pytest.raises(ValueError, match="another backbone, number of parts, or neck"):
         start_from(build(Recipe(backbone="mobilenetv2_100", parts=2), ids=3, pretrained=False), bundle, images)
-    with pytest.raises(ValueError, match="not a bundle in fp32"):
+    with pytest.raises(ValueError, match="not an fp32 or packed bundle"):
         start_from(model, without_convolutions(bundle, tmp_path), images)
-    with pytest.raises(ValueError, match="not a bundle in fp32"):
+    with pytest.raises(ValueError, match="not an fp32 or packed bundle"):
         start_from(model, without_biases(bundle, tmp_path), images)
     damaged = bytearray(bundle.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "damaged.onnx").write_bytes(damaged)
     (tmp_path / "text.onnx").write_bytes(b"\xff" * 9)
-    for name, message in (("damaged", "damaged or changed"), ("text", "not an ONNX file"), ("none", "no such model file")):
+    for name, message in (("damaged", "checksum mismatch"), ("text", "not an ONNX file"), ("none", "no such model file")):
         with pytest.raises(ModelError, match=f"{name}.onnx: .*{message}"):
             start_from(model, tmp_path / f"{name}.onnx", images)
 
@@ -339,7 +339,7 @@ def test_parts_begin_with_the_features_that_imagenet_taught(name):
 def test_the_quick_gradient_of_strided_depthwise_convolutions_is_the_gradient(name, size):
     block = timm.create_model(name).blocks[1][0]
     plain, quick = block.conv_dw, copy.deepcopy(block)
-    quicken(quick)
+    replace_strided_convs(quick)
     assert type(quick.conv_dw) is DepthwiseConv2d
     assert set(quick.state_dict()) == set(block.state_dict())
     x = torch.randn(2, plain.in_channels, *size)
@@ -364,5 +364,5 @@ def test_half_whitening_divides_components_by_the_root_of_their_spread():
     rows = rng.choice([-1.0, 1.0], (4000, 5)) * [8, 4, 2, 1, 0.5] @ axes.T  # spreads that halve along the axes
     turned = (rows @ half_whitening(rows, 3)).std(0)
     np.testing.assert_allclose(turned / turned[0], [1, np.sqrt(1 / 2), np.sqrt(1 / 4)], rtol=0.02)
-    with pytest.raises(ValueError, match="6 dimensions of 4000 embeddings of 5: at most 5"):
+    with pytest.raises(ValueError, match="dimensions 6: 4000 embeddings of 5 dimensions have at most 5"):
         half_whitening(rows, 6)

@@ -1,4 +1,4 @@
-"""Coarse priors: drawn silhouettes to bands and masks, moved as their pictures are, stored and read; what ultralytics says as bodies."""
+"""Coarse priors: from drawn silhouettes to bands and masks, transformed with their images, stored and read; ultralytics' results as bodies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reid.shipped import WEIGHTS
 from reid.training.batches import augment
-from reid.training.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, moved, read_bodies, stripes, write_bodies
+from reid.training.priors import HEIGHT, WIDTH, Bodies, bands, body_parts, body_range, read_bodies, stripes, transform_bodies, write_bodies
 
 
 def silhouette(top: float, bottom: float, height: int = 128, width: int = 64) -> np.ndarray:
@@ -66,19 +66,19 @@ def test_bands_cover_the_body_and_nothing_else(top, tall, parts, height):
 
 
 @pytest.mark.parametrize("zoom", [0, 0.2])
-def test_bodies_move_as_their_pictures_do(zoom):
-    """The mask of a moved picture is the moved mask: the picture is its own mask here, so they can be compared."""
+def test_bodies_move_as_their_images_do(zoom):
+    """The mask of a transformed image is the transformed mask: each image is its own mask here."""
     rng = np.random.default_rng(3)
     drawn = [silhouette(*np.sort(rng.uniform(0.1, 0.9, 2) * [1, 1.1])) for _ in range(32)]
     for mask in drawn:
         mask[:, 20 + int(rng.integers(0, 20)) :] = False  # not symmetric
     known = bodies(*drawn)
-    pictures = np.repeat(np.stack(drawn)[..., None], 3, 3).astype(np.uint8) * 255
-    shown, how = augment(pictures, rng, flip=0.5, pad=12, erase=0, jitter=0, zoom=zoom)
-    assert how.mirrored.any()
-    assert not how.mirrored.all()
+    images = np.repeat(np.stack(drawn)[..., None], 3, 3).astype(np.uint8) * 255
+    shown, geometry = augment(images, rng, flip=0.5, pad=12, erase=0, jitter=0, zoom=zoom)
+    assert geometry.mirrored.any()
+    assert not geometry.mirrored.all()
     expected = bodies(*(shown[..., 0] > 127))
-    after = moved(known, how, 128, 64)
+    after = transform_bodies(known, geometry, 128, 64)
     assert (after.masks == expected.masks).mean() > 0.97
     inside = (after.ranges[:, 0] > 0) & (after.ranges[:, 1] < 1)
     np.testing.assert_allclose(after.ranges[inside], expected.ranges[inside], atol=0.01 + zoom / 20)
@@ -90,16 +90,16 @@ def test_stored_and_read(tmp_path):
     found = read_bodies(tmp_path, ["a/2.jpg", "a/3.jpg", "a/1.jpg"])
     np.testing.assert_array_equal(found.masks[[2, 0]], known.masks)
     np.testing.assert_array_equal(found.ranges[1], [0, 1])  # unknown: the whole picture
-    with pytest.raises(ValueError, match=r"knows 0 of 2 pictures; run passerby reid priors again"):
+    with pytest.raises(ValueError, match=r"has 0 of 2 images; run passerby reid priors again"):
         read_bodies(tmp_path, ["b/1.jpg", "b/2.jpg"])
     for content in (b"", b"no archive"):
         (tmp_path / "priors.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"priors.npz: not what passerby reid priors writes .*; run it again"):
+        with pytest.raises(ValueError, match=r"priors.npz: not written by passerby reid priors .*; run it again"):
             read_bodies(tmp_path, ["a/1.jpg"])
     np.savez(tmp_path / "priors.npz", rows=np.zeros(3))
-    with pytest.raises(ValueError, match=r"priors.npz: not what passerby reid priors writes"):
+    with pytest.raises(ValueError, match=r"priors.npz: not written by passerby reid priors"):
         read_bodies(tmp_path, ["a/1.jpg"])
-    with pytest.raises(FileNotFoundError, match="passerby reid priors writes it"):
+    with pytest.raises(FileNotFoundError, match="run passerby reid priors first"):
         read_bodies(tmp_path / "nowhere", ["a"])
 
 
@@ -129,7 +129,7 @@ def test_what_a_model_says_becomes_bodies():
     assert seen[0][1].sum() == 16 * 8
     np.testing.assert_allclose(seen[1][0], [40 / 128 - 0.03, 104 / 128 + 0.02], atol=1e-6)
     assert seen[2] is None
-    with pytest.raises(ValueError, match="boxes alone; give a segmentation model"):
+    with pytest.raises(ValueError, match="boxes only; choose a segmentation model"):
         list(read_results([Results(picture, "d", {0: "person"}, boxes=boxes)]))
 
 
@@ -144,11 +144,11 @@ def test_the_command_stores_what_a_model_finds(tmp_path):
     YOLO("yolo11n-seg.yaml").save(tmp_path / "seg.pt")
     done = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "seg.pt")
     assert done.returncode == 0, done.stderr
-    assert "of 2 pictures" in done.stdout.splitlines()[-1]
+    assert "of 2 images" in done.stdout.splitlines()[-1]
     assert read_bodies(tmp_path, ["anna/door_1.jpg", "ben/door_1.jpg"]).ranges.shape == (2, 2)
     other = passerby("reid", "priors", "--data", tmp_path, "--model", WEIGHTS / "mpn-s.onnx")
     assert other.returncode == 4
-    assert "give a segmentation or pose model" in other.stderr
+    assert "choose a segmentation or pose model" in other.stderr
     bad = passerby("reid", "priors", "--data", tmp_path, "--model", tmp_path / "none.pt")
     assert bad.returncode == 4
     assert "ultralytics cannot open it" in bad.stderr

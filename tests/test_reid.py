@@ -34,7 +34,7 @@ def test_crops_of_any_size_give_unit_rows(embedder):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(embedder.embed(crops[1:2]), rows[1:2], atol=1e-5)  # the batch changes nothing
     assert embedder.embed([]).shape == (0, embedder.dimension)
-    with pytest.raises(ValueError, match=r"a single one of \(64, 32, 3\) goes in a list"):
+    with pytest.raises(ValueError, match=r"put a single one of \(64, 32, 3\) in a list"):
         embedder.embed(crops[2])
 
 
@@ -54,7 +54,7 @@ def test_boxes_over_the_edge_thin_and_outside_are_defined(embedder):
 def test_models_that_are_no_bundle_are_named(tmp_path):
     with pytest.raises(ModelError, match="no such model file"):
         Embedder(str(tmp_path / "none.onnx"))
-    with pytest.raises(ModelError, match="no re-ID bundle"):
+    with pytest.raises(ModelError, match="not a re-ID bundle"):
         from detectors.load import WEIGHTS
 
         Embedder(str(WEIGHTS / "person-s.onnx"))
@@ -63,8 +63,8 @@ def test_models_that_are_no_bundle_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"dimension": 99}, "the model gives .*384.*metadata say 99"),
-        ({"height": 192}, "the model takes .*256.*metadata say 3 x 192 x 128"),
+        ({"dimension": 99}, "the model gives .*384.*metadata state 99"),
+        ({"height": 192}, "the model takes .*256.*metadata state 3 x 192 x 128"),
         ({"format": 2}, "bundle metadata format"),
         ({"calibration": None}, "bundle metadata calibration"),
         ({"colour": "HSV"}, "bundle metadata colour"),
@@ -83,7 +83,7 @@ def test_a_bundle_that_is_not_as_it_was_written_is_told(tmp_path, embedder):
     content = bytearray(embedder.session.path.read_bytes())
     content[len(content) // 2] ^= 1  # in the weights: onnxruntime opens it all the same
     (tmp_path / "damaged.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"damaged.onnx: its SHA-256 is not the one it was written with"):
+    with pytest.raises(ModelError, match=r"damaged.onnx: checksum mismatch"):
         Embedder(str(tmp_path / "damaged.onnx"))
 
 

@@ -13,7 +13,7 @@ from detectors import Detections
 from tracker import DeepSort
 from tracker.following import kalman
 from tracker.following.assignment import assign
-from tracker.following.costs import iou, misfit, visibility
+from tracker.following.costs import iou, negative_log_likelihood, visibility
 from tracker.following.gallery import Gallery
 from tracker.interop import from_supervision, to_supervision
 
@@ -73,10 +73,10 @@ def test_iou_and_visibility_by_hand():
     np.testing.assert_allclose(visibility(a), [0.0, 1.0], atol=1e-6)  # the second stands lower: it covers the first
 
 
-def test_misfit_is_the_students_negative_log_likelihood():
+def test_the_cost_is_the_negative_log_likelihood_of_students_distribution():
     start = np.array([[100.0, 80, 40, 90]])
     motion = kalman.initiate(start, 0.1, np.ones(4))
-    cost = misfit(motion, np.array([[109.0, 89, 70, 90], [100, 80, 40, 90]]), noise=0.2, tail=3.0)
+    cost = negative_log_likelihood(motion, np.array([[109.0, 89, 70, 90], [100, 80, 40, 90]]), noise=0.2, tail=3.0)
     variance = 0.1**2 + 0.2**2  # in heights, as the distances: 9 px are a tenth
     density = [stats.t.logpdf([0.1, 0.1, 0], 3, scale=variance**0.5), stats.t.logpdf([0, 0, 0], 3, scale=variance**0.5)]
     expected = [3 * stats.t.logpdf(0, 3) - one.sum() for one in density]

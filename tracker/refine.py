@@ -1,8 +1,8 @@
-"""After the fact: tracks split where they changed person, broken ones joined, gaps filled, boxes smoothed.
+"""Post-process tracks: split at identity switches, join fragments, fill gaps, smooth boxes.
 
-Sources: change points by the likelihood ratio of two means (Page, 1955); joining as one assignment of ends to beginnings
-(as in StrongSORT's AFLink, Du et al., 2023, with the model's own calibration in place of a learned network); smoothing by
-Rauch, Tung and Striebel (1965) with filterpy.
+Sources: change points by the likelihood ratio of two means (Page, 1955); joining as one assignment of track ends to track starts (as
+AFLink of StrongSORT, Du et al., 2023, with the calibration of the re-ID model in place of a learned network); smoothing by Rauch, Tung
+and Striebel (1965) with filterpy.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class RefineSettings:
 class Track:
     """One track of one camera.
 
-    ``frames`` (n,) int64 from 1, rising; ``times`` (n,) seconds; ``boxes`` (n, 4) x1, y1, x2, y2 px; ``scores`` (n,);
-    ``look_times`` (k,) seconds and ``looks`` (k, d) float32 unit rows: embeddings of some of the boxes, k may be 0.
+    ``frames`` (n,) int64 from 1, increasing; ``times`` (n,) seconds; ``boxes`` (n, 4) x1, y1, x2, y2 px; ``scores`` (n,);
+    ``embedding_times`` (k,) seconds and ``embeddings`` (k, d) float32 unit rows, of some of the boxes; k may be 0.
     """
 
     id: int
@@ -62,25 +62,25 @@ class Track:
     times: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
-    look_times: np.ndarray
-    looks: np.ndarray
+    embedding_times: np.ndarray
+    embeddings: np.ndarray
 
-    def part(self, rows: slice, look_rows: np.ndarray, name: int) -> Track:
+    def part(self, rows: slice, embedding_rows: np.ndarray, name: int) -> Track:
         return Track(
             name,
             self.frames[rows],
             self.times[rows],
             self.boxes[rows],
             self.scores[rows],
-            self.look_times[look_rows],
-            self.looks[look_rows],
+            self.embedding_times[embedding_rows],
+            self.embeddings[embedding_rows],
         )
 
 
 def refine(tracks: list[Track], times: np.ndarray, settings: RefineSettings | None = None) -> list[Track]:
     """Split, join, fill and smooth the tracks of one camera. ``times`` (frames,): seconds of frame 1, 2, ...
 
-    A track that joins others keeps the first one's id; what is split off gets a new one. The order of ``tracks`` decides nothing.
+    Joined tracks keep the id of the first; a part that is split off gets a new id. The order of ``tracks`` does not matter.
     """
     settings = settings or RefineSettings()
     tracks = sorted((track for track in tracks if len(track.frames)), key=lambda track: track.id)
@@ -94,28 +94,28 @@ def refine(tracks: list[Track], times: np.ndarray, settings: RefineSettings | No
 
 
 def _odds(a: np.ndarray, b: np.ndarray, settings: RefineSettings) -> float:
-    """Log odds that looks ``a`` (k, d) and ``b`` (l, d) are of one person."""
+    """Log odds that embeddings ``a`` (k, d) and ``b`` (l, d) show one person."""
     return float(evidence.appearance(1 - pooled(a) @ pooled(b), settings.slope, settings.offset))
 
 
-def pooled(looks: np.ndarray) -> np.ndarray:
-    """(d,) the unit mean of ``looks`` (k, d)."""
-    mean = looks.mean(0)
+def pooled(embeddings: np.ndarray) -> np.ndarray:
+    """(d,) unit mean of ``embeddings`` (k, d)."""
+    mean = embeddings.mean(0)
     return mean / max(float(np.linalg.norm(mean)), 1e-9)
 
 
 def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
-    """The track, or its parts before and after each change of person; parts after the first are named from ``fresh`` on."""
-    n, least = len(track.looks), settings.split_looks
+    """The track, or its parts between identity switches; parts after the first get ids from ``fresh`` on."""
+    n, least = len(track.embeddings), settings.split_looks
     if n < 2 * least:
         return [track]
     cuts = range(least, n - least + 1)
-    odds = [_odds(track.looks[:cut], track.looks[cut:], settings) for cut in cuts]
+    odds = [_odds(track.embeddings[:cut], track.embeddings[cut:], settings) for cut in cuts]
     at = int(np.argmin(odds))
     if odds[at] >= settings.split:
         return [track]
     cut = cuts[at]
-    moment = (track.look_times[cut - 1] + track.look_times[cut]) / 2
+    moment = (track.embedding_times[cut - 1] + track.embedding_times[cut]) / 2
     row = int(np.searchsorted(track.times, moment))
     if not 0 < row < len(track.frames):
         return [track]
@@ -126,7 +126,7 @@ def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
 
 
 def join(tracks: list[Track], settings: RefineSettings) -> list[Track]:
-    """Broken tracks made whole: ends and beginnings paired by one assignment, until no pair has more evidence than ``join``."""
+    """Join fragments: assign track ends to track starts, repeatedly, until no pair exceeds ``join``."""
     while len(tracks) > 1:
         tracks = sorted(tracks, key=lambda track: (track.frames[0], track.id))
         odds = _join_odds(tracks, settings)
@@ -145,35 +145,35 @@ def join(tracks: list[Track], settings: RefineSettings) -> list[Track]:
 
 
 def _join_odds(tracks: list[Track], settings: RefineSettings) -> np.ndarray:
-    """(n, n) evidence that column begins where row ended; -inf where it cannot."""
+    """(n, n) log odds that the track of the column continues that of the row; -inf where it cannot."""
     n = len(tracks)
     first, last = (np.stack([track.boxes[row] for track in tracks]) for row in (0, -1))
     scene = costs.extent(np.concatenate([track.boxes for track in tracks]))
     gap = np.array([track.times[0] for track in tracks])[None] - np.array([track.times[-1] for track in tracks])[:, None]
     odds = costs.return_odds(last, first, gap, scene, settings.reach, settings.reach_per_second)
-    looks = np.zeros((n, n))
+    appearance = np.zeros((n, n))
     for a in range(n):
         for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.gap)).tolist():
-            if len(tracks[a].looks) and len(tracks[b].looks):
-                looks[a, b] = _odds(tracks[a].looks, tracks[b].looks, settings)
+            if len(tracks[a].embeddings) and len(tracks[b].embeddings):
+                appearance[a, b] = _odds(tracks[a].embeddings, tracks[b].embeddings, settings)
     left, came = costs.at_edge(last, scene, settings.edge), costs.at_edge(first, scene, settings.edge)
     may = (gap > 0) & (gap <= settings.gap) & ~left[:, None] & ~came[None]
-    return np.where(may, odds + looks - np.log(max(n, 2) / 2), -np.inf)
+    return np.where(may, odds + appearance - np.log(max(n, 2) / 2), -np.inf)
 
 
 def _concatenated(tracks: list[Track]) -> Track:
     if len(tracks) == 1:
         return tracks[0]
-    names = ("frames", "times", "boxes", "scores", "look_times", "looks")
-    known = [track for track in tracks if len(track.looks)] or tracks[:1]
-    columns = [np.concatenate([getattr(t, name) for t in (known if name.startswith("look") else tracks)]) for name in names]
+    names = ("frames", "times", "boxes", "scores", "embedding_times", "embeddings")
+    known = [track for track in tracks if len(track.embeddings)] or tracks[:1]
+    columns = [np.concatenate([getattr(t, name) for t in (known if name.startswith("embedding") else tracks)]) for name in names]
     return Track(tracks[0].id, *columns)
 
 
 def smooth(track: Track, times: np.ndarray, settings: RefineSettings) -> Track:
-    """Boxes by a Rauch-Tung-Striebel smoother, gaps up to ``fill`` seconds filled with the lower score of their ends."""
+    """Smooth boxes with a Rauch-Tung-Striebel smoother; gaps up to ``fill`` seconds are filled, with the lower score of their ends."""
     frames = np.arange(track.frames[0], track.frames[-1] + 1)
-    at = np.searchsorted(track.frames, frames)  # the row seen at, or next after, each frame
+    at = np.searchsorted(track.frames, frames)  # the row at, or next after, each frame
     seen = track.frames[at] == frames
     gap = np.where(seen, 0.0, track.times[at] - track.times[np.maximum(at - 1, 0)])
     kept = np.flatnonzero(seen | (gap <= settings.fill))
@@ -189,8 +189,8 @@ def smooth(track: Track, times: np.ndarray, settings: RefineSettings) -> Track:
 
 
 def _rts(times: np.ndarray, measured: list[np.ndarray | None], settings: RefineSettings) -> np.ndarray:
-    """(n, 4) centres and sizes, smoothed; constant velocity with white acceleration, uneven time steps."""
-    from filterpy.kalman import KalmanFilter  # here: it takes a second to import, and most commands do not smooth
+    """(n, 4) smoothed centres and sizes: constant velocity with white-noise acceleration, at uneven time steps."""
+    from filterpy.kalman import KalmanFilter  # imported here: it takes a second, and most commands do not smooth
 
     start = measured[0]
     assert start is not None
@@ -214,6 +214,6 @@ def _rts(times: np.ndarray, measured: list[np.ndarray | None], settings: RefineS
         covariances.append(filter_.P.copy())
         transitions.append(transition)
         noises.append(noise)
-    # filterpy's smoother takes the transition into step k + 1 at k + 1
+    # filterpy's smoother expects the transition into step k + 1 at index k + 1
     smoothed = filter_.rts_smoother(np.array(means), np.array(covariances), Fs=transitions, Qs=noises)[0]
     return smoothed[:, :4, 0]

@@ -1,4 +1,4 @@
-"""The site: which camera leads to which, how long that takes, which views overlap. Everything in it is optional."""
+"""The site: links between cameras with travel times, and overlapping views. Everything in it is optional."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CameraPlace(BaseModel):
         return self
 
     def homography(self) -> np.ndarray | None:
-        """(3, 3) image px -> metres, or None; from ``points`` by least squares (direct linear transform)."""
+        """(3, 3) homography from image px to metres, or None; from ``points`` by least squares (direct linear transform)."""
         if self.ground:
             return np.array(self.ground)
         if not self.points:
@@ -105,7 +105,7 @@ class Site(BaseModel):
         return self
 
     def may_overlap(self, a: str, b: str) -> bool:
-        """Whether a person may be in both cameras at once."""
+        """Whether both cameras may see a person at the same time."""
         if a == b:
             return False
         if self.overlaps is None:
@@ -113,7 +113,7 @@ class Site(BaseModel):
         return any(a in group and b in group for group in self.overlaps)
 
     def wait(self, a: str, b: str) -> float:
-        """Seconds that must lie between a person's sightings in two cameras; -inf where both may see them at once."""
+        """Minimum time in seconds between a person's appearances in two cameras; -inf if both may see them at the same time."""
         if self.may_overlap(a, b):
             return -math.inf
         ways = [link.least for link in (self.link(a, b), self.link(b, a)) if link is not None and a != b]

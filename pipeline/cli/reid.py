@@ -72,13 +72,13 @@ def evaluate_reid(
         from reid.evaluation.openset import open_set
         from reid.evaluation.rank_sheet import rank_sheet
         from reid.evaluation.rerank import reranked
-        from reid.evaluation.retrieval import embed_split, given_rows, retrieval, scored
+        from reid.evaluation.retrieval import embed_split, evaluate_ranking, read_embeddings, retrieval
 
         if ranks is not None:
             writable_file(ranks, *IMAGE_SUFFIXES)
         query, gallery = read_split(data, "query"), read_split(data, "gallery")
         if model.endswith(".npz"):
-            query_rows, gallery_rows = given_rows(Path(model), query, gallery)
+            query_rows, gallery_rows = read_embeddings(Path(model), query, gallery)
         else:
             embedder = Embedder(model)
             query, query_rows = embed_split(embedder, query)
@@ -87,7 +87,7 @@ def evaluate_reid(
         figures = asdict(found) | asdict(open_set(gallery_rows, gallery))
         if rerank:
             better = reranked(query_rows, gallery_rows)
-            again = scored(lambda part: better[part], query.ids, query.cameras, gallery.ids, gallery.cameras)
+            again = evaluate_ranking(lambda part: better[part], query.ids, query.cameras, gallery.ids, gallery.cameras)
             figures |= {f"reranked_{name}": value for name, value in asdict(again).items() if name != "queries"}
         print_figures(figures, as_json)
         if ranks is not None:

@@ -144,14 +144,14 @@ def _times(tracks: list[Track]) -> np.ndarray:
 
 def _tracklet(camera: str, track: Track, before: dict | None) -> Tracklet:
     """A refined track as a row; an embedding of many crops is kept where the track's single embeddings are unchanged."""
-    embedding, count = None, len(track.looks)
-    if before is not None and before["embedding"] is not None and track.look_times.tolist() == (before.get("embedding_times") or []):
+    embedding, count = None, len(track.embeddings)
+    if before is not None and before["embedding"] is not None and track.embedding_times.tolist() == (before.get("embedding_times") or []):
         embedding, count = np.array(before["embedding"], np.float32), before["embeddings_count"]
     elif count:
-        embedding = pooled(track.looks)
+        embedding = pooled(track.embeddings)
     best = (before or {}).get("best_crop") or 0
     quality = before["quality"] if before is not None else float(track.scores.mean())
     return Tracklet(
         camera, track.id, track.frames, track.times, track.boxes, track.scores, embedding, count, quality, (), (), best,
-        track.look_times, track.looks,
+        track.embedding_times, track.embeddings,
     )  # fmt: skip

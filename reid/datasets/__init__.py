@@ -1,1 +1,1 @@
-"""Re-ID data sets and their splits."""
+"""Re-ID datasets and their splits."""

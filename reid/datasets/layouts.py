@@ -1,7 +1,7 @@
-"""Readers of re-ID data sets in the layouts in which they are published, and of a user's own folders of people.
+"""Readers of re-ID datasets in their published layouts, and of a user's own folders of people.
 
 Market-1501 (Zheng et al., ICCV 2015), DukeMTMC-reID (Zheng et al., ICCV 2017), CUHK03 in the new protocol (Zhong et al., CVPR
-2017), MSMT17 (Wei et al., CVPR 2018); or ``person/camera_*.jpg``, a folder a person.
+2017), MSMT17 (Wei et al., CVPR 2018); or ``person/camera_*.jpg``, one folder per person.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ LISTS: dict[Part, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """A published data set: its ``name``, its ``terms`` as a bundle states them, and each part's published numbers of pictures.
+    """A published dataset: ``name``, ``terms`` of use for the metadata of a bundle, and the published number of images per part.
 
-    ``pattern``: of a file's name, with the groups ``id``, ``camera`` and, where there is one, ``sequence``.
+    ``pattern``: regular expression of file names, with the groups ``id``, ``camera`` and optionally ``sequence``.
     """
 
     name: str
@@ -55,26 +55,26 @@ DUKE = Layout(
 )  # fmt: skip
 CUHK03 = Layout(
     "CUHK03", "research only", re.compile(r"^(?P<id>\d{4})_c(?P<camera>\d)_\d+\.png$"),
-    {"train": (7368, 7365), "query": (1400,), "gallery": (5328, 5332)},  # labelled and detected boxes
+    {"train": (7368, 7365), "query": (1400,), "gallery": (5328, 5332)},  # labelled, detected boxes
 )  # fmt: skip
 MSMT17 = Layout(
     "MSMT17", "research only", re.compile(r"^(?P<id>\d{4})_\d+_(?P<camera>\d{2})_.*\.jpg$"),
     {"train": (32621,), "query": (11659,), "gallery": (82161,)},
 )  # fmt: skip
-OWN = Layout("own pictures", "as its owner says", re.compile(r"^(?P<camera>[^_]+)_(?P<rest>.+)\.\w+$"))
+OWN = Layout("own images", "as its owner states", re.compile(r"^(?P<camera>[^_]+)_(?P<rest>.+)\.\w+$"))
 IN_FOLDERS = (MARKET, DUKE, CUHK03)
 
 
 def unpacked(root: Path) -> Path:
-    """``root`` itself, or for an archive (.zip, .tar, .tar.gz) the folder beside it that it is unpacked into, once.
+    """``root`` itself; for an archive (.zip, .tar, .tar.gz) the folder beside it into which it is unpacked, once.
 
-    Raises ValueError for a file that is no archive.
+    Raises ValueError for a file that is not an archive.
     """
     if not root.is_file():
         return root
     folder = root.parent / root.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz").removesuffix(".zip")
     if folder == root:
-        raise ValueError(f"{root}: neither a folder nor a .zip or .tar archive")
+        raise ValueError(f"{root}: not a folder, .zip or .tar archive")
     if not folder.exists() or not any(folder.iterdir()):
         draft = folder.with_name(f"{folder.name}.unpacking")
         try:
@@ -86,14 +86,14 @@ def unpacked(root: Path) -> Path:
                     archive.extractall(draft, filter="data")
         except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
             shutil.rmtree(draft, ignore_errors=True)
-            raise ValueError(f"{root}: not an archive that can be unpacked ({error})") from None
+            raise ValueError(f"{root}: cannot be unpacked ({error})") from None
         draft.rename(folder)
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 
 def recognise(root: Path) -> Layout:
-    """Which layout a folder has. Raises FileNotFoundError where it is missing and ValueError where it is none that is known."""
+    """The layout of a dataset folder. Raises FileNotFoundError if it is missing, ValueError if the layout is not recognised."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
     if (root / "list_train.txt").is_file():
@@ -106,18 +106,18 @@ def recognise(root: Path) -> Layout:
     if any(path.is_dir() and not path.name.startswith(".") and any(_own(path)) for path in root.iterdir()):
         return OWN
     inner = [name for name in ("labeled", "detected") if (root / name).is_dir()]
-    hint = f"; give one of its folders {', '.join(inner)}" if inner else ""
+    hint = f"; choose one of its folders {', '.join(inner)}" if inner else ""
     raise ValueError(
-        f"{root}: the layout of no data set that is known: Market-1501, DukeMTMC-reID, CUHK03 (new protocol: its folder labeled or detected), "
-        f"MSMT17, or own pictures as PERSON/CAMERA_*.jpg{hint}"
+        f"{root}: unrecognised dataset layout; known are Market-1501, DukeMTMC-reID, CUHK03 (new protocol: its folder labeled or detected), "
+        f"MSMT17, and your own images as PERSON/CAMERA_*.jpg{hint}"
     )
 
 
 def read_split(root: Path, part: Part) -> Split:
-    """A part of a data set, folder or archive, less Market-1501's junk of id -1.
+    """A part of a dataset (folder or archive), without Market-1501's junk images of id -1.
 
-    Own pictures have no parts: ``train`` and ``gallery`` are all of them, ``query`` one of each person in each camera.
-    Raises FileNotFoundError and ValueError as ``recognise`` does, and where the number of pictures is not the published one.
+    Own images have no parts: ``train`` and ``gallery`` are all of them, ``query`` one image per person and camera.
+    Raises FileNotFoundError and ValueError as ``recognise`` does, and if the number of images is not the published one.
     """
     root = unpacked(root)
     layout = recognise(root)
@@ -127,7 +127,7 @@ def read_split(root: Path, part: Part) -> Split:
     where = root / (", ".join(LISTS[part]) if layout is MSMT17 else FOLDERS[part])
     rows = list(_listed(root, part) if layout is MSMT17 else _in_folder(root / FOLDERS[part], layout))
     if len(rows) not in layout.counts[part]:
-        raise ValueError(f"{where}: {len(rows)} pictures, {layout.name} has {' or '.join(map(str, layout.counts[part]))} there")
+        raise ValueError(f"{where}: {len(rows)} images, but {layout.name} has {' or '.join(map(str, layout.counts[part]))}")
     return _split([row for row in rows if row[1] >= 0])
 
 
@@ -150,7 +150,7 @@ def _in_folder(folder: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _listed(root: Path, part: Part) -> Iterator[Row]:
-    """MSMT17's lists: a picture below ``train`` or ``test`` (with ``mask_*_v2`` in its second version), and a label a line."""
+    """Rows of MSMT17's lists: per line an image below ``train`` or ``test`` (``mask_*_v2`` in its second version) and a label."""
     side = "train" if part == "train" else "test"
     folder = next((root / name for name in (side, f"mask_{side}_v2") if (root / name).is_dir()), None)
     if folder is None:
@@ -164,12 +164,12 @@ def _listed(root: Path, part: Part) -> Iterator[Row]:
             path, _, label = line.strip().rpartition(" ")
             match = MSMT17.pattern.match(Path(path).name)
             if match is None or not label.isdigit():
-                raise ValueError(f"{root / name}, line {number}: {line.strip()[:60]!r} is not a picture and its label")
+                raise ValueError(f"{root / name}, line {number}: {line.strip()[:60]!r} is not an image path and a label")
             yield folder / path, int(label) + 1, int(match["camera"]), 0
 
 
 def _own(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Pictures of a person's folder and the camera that their names tell; names that tell none are of one camera."""
+    """Images of a person's folder with the camera in their name; names without one share one camera."""
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in PICTURES:
             match = OWN.pattern.match(path.name)

@@ -1,9 +1,9 @@
-"""A re-ID data set's split as rows, and its pictures as one array."""
+"""A split of a re-ID dataset as rows, and its images as one array."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,24 @@ from zipfile import BadZipFile
 import cv2
 import numpy as np
 
-UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile)  # what np.load and a use of it raise
-MOST_UNREADABLE = 0.01  # share of a split; with more of them it is another data set, or a broken disk
+log = logging.getLogger(__name__)
+UNREADABLE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    EOFError,
+    BadZipFile,
+)  # raised by np.load and by the use of what it returns
+MAX_UNREADABLE = 0.01  # share of a split
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row-aligned ``paths`` (n,), ``ids`` (n,) int64, ``cameras`` (n,) int64 and ``sequences`` (n,) int64, 0 where names tell none.
+    """Row-aligned ``paths`` (n,), ``ids`` (n,) int64, ``cameras`` (n,) int64 and ``sequences`` (n,) int64, 0 if unknown.
 
-    Ids under 1 are nobody in particular: distractors.
+    Ids under 1 are distractors.
     """
 
     paths: tuple[Path, ...]
@@ -34,41 +43,41 @@ class Split:
 
 
 def held_out(split: Split, number: int, seed: int) -> np.ndarray:
-    """(n,) bool: the rows of the ``number`` identities that a recipe of this ``seed`` keeps from its training."""
+    """(n,) bool: the rows of ``number`` identities, drawn by ``seed``, that are held out of training."""
     return np.isin(split.ids, np.random.default_rng(seed).permutation(np.unique(split.ids))[:number])
 
 
 def one_each(split: Split) -> np.ndarray:
-    """The row of one picture of each identity in each camera."""
+    """Rows of one image per identity and camera."""
     return np.unique(np.stack([split.ids, split.cameras], 1), axis=0, return_index=True)[1]
 
 
 def fingerprint(split: Split, root: Path) -> str:
-    """SHA-256 of a split's file names below ``root``, in whatever order: whether two trainings mean the same pictures."""
+    """SHA-256 of the file names of a split below ``root``, in any order: identifies its images."""
     return hashlib.sha256("\n".join(sorted(path.relative_to(root).as_posix() for path in split.paths)).encode()).hexdigest()
 
 
-def without(split: Split, unreadable: Sequence[int]) -> Split:
-    """The split less its ``unreadable`` rows, which are named on standard error.
+def drop_unreadable(split: Split, unreadable: Sequence[int]) -> Split:
+    """The split without its ``unreadable`` rows, which are logged.
 
-    Raises ValueError where more than ``MOST_UNREADABLE`` of it cannot be read.
+    Raises ValueError if they are more than ``MAX_UNREADABLE`` of it.
     """
     if not unreadable:
         return split
     first = split.paths[unreadable[0]]
-    if len(unreadable) > max(MOST_UNREADABLE * len(split.paths), 1):
-        raise ValueError(f"{first}: not a readable picture, and {len(unreadable) - 1} more of {len(split.paths)}")
+    if len(unreadable) > max(MAX_UNREADABLE * len(split.paths), 1):
+        raise ValueError(f"{first}: not a readable image; nor are {len(unreadable) - 1} more of {len(split.paths)}")
     for row in unreadable[:10]:
-        print(f"{split.paths[row]}: not a readable picture, left out", file=sys.stderr)
+        log.warning("%s: not a readable image, skipped", split.paths[row])
     if len(unreadable) > 10:
-        print(f"{len(unreadable)} pictures left out", file=sys.stderr)
+        log.warning("%d unreadable images skipped", len(unreadable))
     return split.take(np.setdiff1d(np.arange(len(split.paths)), unreadable))
 
 
 def load_pictures(split: Split, height: int, width: int) -> tuple[Split, np.ndarray]:
-    """The split's pictures, (n, height, width, 3) uint8 RGB, resized bilinearly; and the split less those that cannot be read.
+    """The images of a split, (n, height, width, 3) uint8 RGB, resized bilinearly; and the split without unreadable ones.
 
-    Raises ValueError as ``without`` does.
+    Raises ValueError as ``drop_unreadable`` does.
     """
     out, good, bad = np.empty((len(split.paths), height, width, 3), np.uint8), 0, []
     for row, path in enumerate(split.paths):
@@ -78,4 +87,4 @@ def load_pictures(split: Split, height: int, width: int) -> tuple[Split, np.ndar
             continue
         out[good] = cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
         good += 1
-    return without(split, bad), out[:good]
+    return drop_unreadable(split, bad), out[:good]

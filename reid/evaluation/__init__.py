@@ -1,1 +1,1 @@
-"""Retrieval, open-set and calibration figures."""
+"""Retrieval, open-set metrics and calibration."""

@@ -1,7 +1,6 @@
-"""What a tracker needs of a re-ID model: how often it finds who is known, at a rate of taking strangers for somebody.
+"""Open-set metrics of a re-ID model: how often it identifies known people, at a given rate of false identifications.
 
-Identification of strangers and acquaintances as in Grother et al., NIST IR 8271 (true and false positive identification rates);
-tracklets instead of single pictures, their embeddings averaged.
+True and false positive identification rates (TPIR, FPIR) as in Grother et al., NIST IR 8271, on tracklets with averaged embeddings.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ BOOTSTRAPS = 1000
 
 @dataclass(frozen=True)
 class Rate:
-    """A share in 0..1 with its 95 % bootstrap interval over identities."""
+    """A share in 0..1 with its 95 % bootstrap interval over identities, ``low`` to ``high``."""
 
     value: float
     low: float
@@ -26,8 +25,8 @@ class Rate:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """``tpir_1``, ``tpir_10``: known tracklets given the right identity where 1 and 10 % of strangers' are given any; ``tpr_01``,
-    ``tpr_1``: pairs of tracklets of one person, across cameras, nearer than all but 0.1 and 1 % of the pairs of two people.
+    """``tpir_1``, ``tpir_10``: share of known tracklets given the right identity, at an FPIR of 1 and 10 %.
+    ``tpr_01``, ``tpr_1``: share of same-person pairs of tracklets across cameras accepted, at an FPR of 0.1 and 1 %.
     """
 
     tpir_1: Rate
@@ -38,7 +37,7 @@ class OpenSet:
 
 
 def pool(rows: np.ndarray, split: Split) -> tuple[np.ndarray, Split]:
-    """Tracklets: the mean embedding of each identity in each camera and sequence, as unit rows, and their first pictures' split."""
+    """Tracklets: unit mean embeddings per identity, camera and sequence, and the split of their first images."""
     keys = np.stack([split.ids, split.cameras, split.sequences], 1)
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), rows.shape[1]), np.float32)
@@ -47,9 +46,11 @@ def pool(rows: np.ndarray, split: Split) -> tuple[np.ndarray, Split]:
 
 
 def identification(rows: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of known tracklets the nearest distance, whether that is the right identity, and who they are; of strangers the nearest distance.
+    """Identification of tracklets against enrolled ones.
 
-    Every other identity is known: by its tracklet in its first camera. Asked are the tracklets of other cameras than that.
+    Every other identity is known, enrolled by its tracklet in its first camera; probes are the tracklets of other cameras. Returns,
+    for known probes, the smallest distance, whether that is the right identity, and the identity; for unknown ones the smallest
+    distance.
     """
     people = np.unique(split.ids)
     known = np.isin(split.ids, people[::2])
@@ -57,19 +58,22 @@ def identification(rows: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarr
     home = np.array([first_camera[int(who)] == camera for who, camera in zip(split.ids, split.cameras, strict=True)])
     enrolled = np.flatnonzero(known & home)
     enrolled = enrolled[np.unique(split.ids[enrolled], return_index=True)[1]]
-    asked = np.flatnonzero(~home)
-    nearest, who = np.empty(len(asked)), np.empty(len(asked), np.int64)
-    for start in range(0, len(asked), 1024):
-        distance = 1 - rows[asked[start : start + 1024]] @ rows[enrolled].T
+    probes = np.flatnonzero(~home)
+    nearest, who = np.empty(len(probes)), np.empty(len(probes), np.int64)
+    for start in range(0, len(probes), 1024):
+        distance = 1 - rows[probes[start : start + 1024]] @ rows[enrolled].T
         best = distance.argmin(1)
         nearest[start : start + 1024] = distance[np.arange(len(best)), best]
         who[start : start + 1024] = split.ids[enrolled][best]
-    mine = known[asked]
-    return nearest[mine], who[mine] == split.ids[asked][mine], split.ids[asked][mine], nearest[~mine]
+    mine = known[probes]
+    return nearest[mine], who[mine] == split.ids[probes][mine], split.ids[probes][mine], nearest[~mine]
 
 
 def pairs_across(rows: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances of the pairs of one person across cameras and who they are; and a sample of those of two people."""
+    """Distances of same-person pairs across cameras, their identities, and distances of a sample of different-person pairs.
+
+    Raises ValueError if nobody is seen by two cameras.
+    """
     same, who, other = [], [], []
     rng = np.random.default_rng(0)
     for row in range(len(rows) - 1):
@@ -87,8 +91,8 @@ def pairs_across(rows: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(same), np.concatenate(who), np.concatenate(other)
 
 
-def share_under(values: np.ndarray, good: np.ndarray, who: np.ndarray, limit: float, rng: np.random.Generator) -> Rate:
-    """The share of ``values`` that are ``good`` and under ``limit``, with its interval when people are drawn again."""
+def rate_below(values: np.ndarray, good: np.ndarray, who: np.ndarray, limit: float, rng: np.random.Generator) -> Rate:
+    """The share of ``values`` that are ``good`` and below ``limit``, with its bootstrap interval over the identities ``who``."""
     hit = good & (values < limit)
     _, index = np.unique(who, return_inverse=True)
     hits, every = np.bincount(index, hit), np.bincount(index)
@@ -99,9 +103,9 @@ def share_under(values: np.ndarray, good: np.ndarray, who: np.ndarray, limit: fl
 
 
 def open_set(rows: np.ndarray, split: Split) -> OpenSet:
-    """Figures of unit ``rows`` (n, d) of a split's pictures; distractors (ids under 1) are left out.
+    """Open-set metrics of unit ``rows`` (n, d) of the images of a split, without distractors (ids under 1).
 
-    Raises ValueError where nobody is seen by two cameras or nobody is a stranger.
+    Raises ValueError if fewer than two people are seen by two cameras.
     """
     people = split.ids > 0
     pooled, tracklets = pool(rows[people], split.take(people))
@@ -112,9 +116,9 @@ def open_set(rows: np.ndarray, split: Split) -> OpenSet:
     same, who, other = pairs_across(pooled, tracklets)
     everyone = np.ones(len(same), bool)
     return OpenSet(
-        tpir_1=share_under(nearest, right, known, float(np.quantile(strangers, 0.01)), rng),
-        tpir_10=share_under(nearest, right, known, float(np.quantile(strangers, 0.1)), rng),
-        tpr_01=share_under(same, everyone, who, float(np.quantile(other, 0.001)), rng),
-        tpr_1=share_under(same, everyone, who, float(np.quantile(other, 0.01)), rng),
+        tpir_1=rate_below(nearest, right, known, float(np.quantile(strangers, 0.01)), rng),
+        tpir_10=rate_below(nearest, right, known, float(np.quantile(strangers, 0.1)), rng),
+        tpr_01=rate_below(same, everyone, who, float(np.quantile(other, 0.001)), rng),
+        tpr_1=rate_below(same, everyone, who, float(np.quantile(other, 0.01)), rng),
         tracklets=len(pooled),
     )

@@ -1,4 +1,4 @@
-"""Rank lists as a picture: a query and who is nearest, framed in green where right and in red where wrong."""
+"""Contact sheet of rankings: each query with its nearest gallery images, correct ones framed green, wrong ones red."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ INK, RIGHT, WRONG = (60, 60, 60), (60, 160, 40), (40, 40, 210)
 def rank_sheet(
     query: Split, query_rows: np.ndarray, gallery: Split, gallery_rows: np.ndarray, chosen: np.ndarray, top: int = 10
 ) -> np.ndarray:
-    """(h, w, 3) uint8 BGR: a line for each of the ``chosen`` rows of ``query``, by Market-1501's protocol (not the same camera)."""
+    """(h, w, 3) uint8 BGR: one row per ``chosen`` row of ``query``, by Market-1501's protocol (no image of the same camera).
+
+    Raises ValueError for an unreadable image.
+    """
     lines = []
     for row in chosen.tolist():
         similarity = gallery_rows @ query_rows[row]
@@ -29,9 +32,9 @@ def rank_sheet(
 
 
 def _cell(path: object, colour: tuple[int, int, int]) -> np.ndarray:
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise ValueError(f"{path}: not a readable picture")
+    image = cv2.imread(str(path))
+    if image is None:
+        raise ValueError(f"{path}: not a readable image")
     cell = np.full((HEIGHT + 2 * FRAME, WIDTH + 2 * FRAME, 3), colour, np.uint8)
-    cell[FRAME:-FRAME, FRAME:-FRAME] = cv2.resize(picture, (WIDTH, HEIGHT))
+    cell[FRAME:-FRAME, FRAME:-FRAME] = cv2.resize(image, (WIDTH, HEIGHT))
     return cell

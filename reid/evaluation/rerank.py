@@ -1,6 +1,6 @@
-"""k-reciprocal re-ranking of a whole retrieval, sparse.
+"""k-reciprocal re-ranking, with sparse encodings.
 
-Source: Zhong et al., "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017; their k1 20, k2 6, weight 0.3.
+Source: Zhong et al., "Re-ranking person re-identification with k-reciprocal encoding", CVPR 2017; k1 = 20, k2 = 6, weight 0.3.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import numpy as np
 from scipy import sparse
 
 
-def nearest(rows: np.ndarray, most: int, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, most) the nearest rows of each, itself first, their squared distances, and (n,) the greatest there is in the row."""
-    index, distance = np.empty((len(rows), most), np.int64), np.empty((len(rows), most), np.float32)
+def nearest(rows: np.ndarray, count: int, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, count) nearest rows of each row, itself first, their squared distances, and (n,) the largest squared distance of each row."""
+    index, distance = np.empty((len(rows), count), np.int64), np.empty((len(rows), count), np.float32)
     greatest = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), chunk):
         far = 2 - 2 * rows[start : start + chunk] @ rows.T
         far[np.arange(len(far)), np.arange(start, start + len(far))] = -1.0
-        near = np.argpartition(far, most - 1, axis=1)[:, :most]
+        near = np.argpartition(far, count - 1, axis=1)[:, :count]
         taken = np.take_along_axis(far, near, 1)
         order = np.argsort(taken, axis=1, kind="stable")
         index[start : start + chunk] = np.take_along_axis(near, order, 1)
@@ -26,7 +26,7 @@ def nearest(rows: np.ndarray, most: int, chunk: int = 1024) -> tuple[np.ndarray,
 
 
 def encoding(rows: np.ndarray, k1: int, k2: int) -> sparse.csr_array:
-    """(n, n) each row's k-reciprocal neighbours, weighted by how near they are, averaged over its ``k2`` nearest."""
+    """(n, n) k-reciprocal encoding: neighbours weighted by exp(-distance), averaged over the ``k2`` nearest rows (query expansion)."""
     k1 = min(k1, len(rows) - 1)
     index, distance, greatest = nearest(rows, k1 + 1)
     half = round(k1 / 2) + 1
@@ -60,7 +60,9 @@ def encoding(rows: np.ndarray, k1: int, k2: int) -> sparse.csr_array:
 
 
 def reranked(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, weight: float = 0.3) -> np.ndarray:
-    """(q, g) float32 similarity of unit rows ``query`` (q, d) to ``gallery`` (g, d): less the Jaccard and, by ``weight``, the plain distance."""
+    """(q, g) float32 similarity of unit rows ``query`` (q, d) and ``gallery`` (g, d): the negative of a weighted sum of the Jaccard distance and,
+    with ``weight``, the scaled squared distance.
+    """
     rows = np.concatenate([query, gallery])
     code = encoding(rows, k1, k2)
     columns = code[len(query) :].tocsc()

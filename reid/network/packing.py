@@ -1,4 +1,4 @@
-"""A bundle's weights in 8 and 16 bits, its arithmetic in single precision: a third of the file for the same embeddings and speed."""
+"""Packed bundles: weights in 8 and 16 bits, arithmetic in fp32. A third of the file size at the same speed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-BLOCK = 32  # numbers that share a scale
-LARGE = 16384  # tensors of so many numbers and more go in 8 bits; the small ones, the first and the depthwise kernels, would suffer
-SMALL = 256  # and of fewer stay as they are
+BLOCK = 32  # values that share a scale
+LARGE = 16384  # least size of a tensor in 8 bits; smaller ones, the first and the depthwise kernels, lose too much
+SMALL = 256  # tensors below this size stay in fp32
 MARK = "packed/"
 
 
 def pack(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Large weights in blocks of ``BLOCK`` int8 with a half-precision scale (llama.cpp's Q8_0), others in half precision.
+    """Store large weights in blocks of ``BLOCK`` int8 with an fp16 scale (llama.cpp's Q8_0), others in fp16.
 
-    Nodes at the graph's head bring them back to single precision; onnxruntime runs those once, when it opens the model.
+    Nodes at the start of the graph convert them back to fp32; onnxruntime folds these once, when it opens the model.
     """
     kept: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
@@ -25,7 +25,7 @@ def pack(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(tensor)
         elif values.size < LARGE or values.size % BLOCK:
             kept.append(numpy_helper.from_array(values.astype(np.float16), f"{name}/half"))
-            nodes.append(single(f"{name}/half", tensor.name))
+            nodes.append(to_fp32(f"{name}/half", tensor.name))
         else:
             blocks = values.reshape(-1, BLOCK)
             scale = np.maximum(np.abs(blocks).max(1, keepdims=True) / 127, np.finfo(np.float16).tiny).astype(np.float16)
@@ -35,8 +35,8 @@ def pack(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(numpy_helper.from_array(scale, f"{name}/scale"))
             kept.append(numpy_helper.from_array(np.array(values.shape, np.int64), f"{name}/shape"))
             nodes += [
-                single(f"{name}/int8", f"{name}/steps"),
-                single(f"{name}/scale", f"{name}/step"),
+                to_fp32(f"{name}/int8", f"{name}/steps"),
+                to_fp32(f"{name}/scale", f"{name}/step"),
                 helper.make_node("Mul", [f"{name}/steps", f"{name}/step"], [f"{name}/blocks"], name=f"{name}/scaled"),
                 helper.make_node("Reshape", [f"{name}/blocks", f"{name}/shape"], [tensor.name], name=f"{name}/whole"),
             ]
@@ -44,7 +44,7 @@ def pack(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with single-precision weights again; one that is not packed comes back as it is."""
+    """Restore fp32 weights. A model that is not packed is returned unchanged."""
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name.startswith(MARK)}
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in held]
     for name, values in held.items():
@@ -57,11 +57,13 @@ def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
     return with_graph(model, kept, [node for node in model.graph.node if not node.name.startswith(MARK)])
 
 
-def single(name: str, out: str) -> onnx.NodeProto:
+def to_fp32(name: str, out: str) -> onnx.NodeProto:
+    """A node that casts a tensor to fp32."""
     return helper.make_node("Cast", [name], [out], name=f"{MARK}{out}", to=TensorProto.FLOAT)
 
 
 def with_graph(model: onnx.ModelProto, initializers: list[onnx.TensorProto], nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """A copy of the model with other initializers and nodes."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     del changed.graph.initializer[:], changed.graph.node[:]

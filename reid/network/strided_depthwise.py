@@ -1,4 +1,4 @@
-"""Depthwise convolutions with a stride that train quickly in bfloat16 on a CPU. Needs the extra ``[train]``."""
+"""Strided depthwise convolutions with a fast bfloat16 gradient on CPUs. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from timm.layers.padding import pad_same
 from torch import nn
 from torch.nn import functional as F
 
-Wanted = tuple[bool, bool, bool]  # the gradients by input, weight and bias
+Mask = tuple[bool, bool, bool]  # gradients wanted: input, weight, bias
 
 
-def gradients(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, wanted: Wanted) -> list[torch.Tensor]:
-    """Of a depthwise convolution."""
+def gradients(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int, mask: Mask) -> list[torch.Tensor]:
+    """Gradients of a depthwise convolution by input, weight and bias, as selected by ``mask``."""
     how = (None, (stride, stride), (padding, padding), (1, 1), False, (0, 0), len(weight))
-    return torch.ops.aten.convolution_backward(grad, x, weight, *how, wanted)
+    return torch.ops.aten.convolution_backward(grad, x, weight, *how, mask)
 
 
 class StridedDepthwise(torch.autograd.Function):
-    """A depthwise convolution with a stride, whose gradient by the input is that of one without: of the gradient spread out, zeros between.
+    """A strided depthwise convolution whose input gradient is that of an unstrided one, applied to the zero-interleaved output gradient.
 
-    For the latter oneDNN has quick code in bfloat16. The former took four tenths of a MobileNetV2's training step.
+    oneDNN is fast in bfloat16 only without a stride; the strided gradient took 40 % of a MobileNetV2 training step.
     """
 
     @staticmethod
@@ -42,13 +42,13 @@ class StridedDepthwise(torch.autograd.Function):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """The depthwise convolution with a stride ``conv`` of timm: the same weights and values, and in bfloat16 on a CPU the quick gradient."""
+    """timm's strided depthwise convolution ``conv`` with the same weights and output, and the fast gradient in bfloat16 on a CPU."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         channels = conv.in_channels
         super().__init__(channels, channels, conv.kernel_size, conv.stride, conv.padding, groups=channels, bias=False)
         self.weight = conv.weight
-        self.same = type(conv) is not nn.Conv2d  # TensorFlow's padding, which depends on the picture's size
+        self.same = type(conv) is not nn.Conv2d  # TensorFlow's "same" padding, which depends on the image size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = pad_same(x, list(self.kernel_size), list(self.stride)) if self.same else x
@@ -58,8 +58,8 @@ class DepthwiseConv2d(nn.Conv2d):
         return super().forward(x)
 
 
-def quicken(network: nn.Module) -> None:
-    """Put a ``DepthwiseConv2d`` where the network has a depthwise convolution with a stride."""
+def replace_strided_convs(network: nn.Module) -> None:
+    """Replace each depthwise convolution of stride 2 in the network by a ``DepthwiseConv2d``, in place."""
     for block in list(network.modules()):
         for name, conv in list(block.named_children()):
             if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1 and conv.stride == (2, 2) and conv.bias is None:

@@ -1,1 +1,1 @@
-"""Training of MPN. Needs the extra ``[train]``."""
+"""Train MPN. Needs the extra ``[train]``."""

@@ -1,4 +1,4 @@
-"""The log of a training as a picture. Needs the extra ``[train]``."""
+"""Plot the log of a training. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def plot_log(log: Path, out: Path) -> None:
-    """Losses and what held-out people say, over epochs, from ``log.csv``."""
+    """Plot losses and held-out metrics over epochs from ``log.csv``."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -21,7 +21,7 @@ def plot_log(log: Path, out: Path) -> None:
         if name not in ("epoch", "seconds") and not name.startswith("held_out"):
             left.plot(epochs, [row[name] for row in rows], label=name)
     for name, label in (("held_out_map", "mAP"), ("held_out_rank1", "Rank-1")):
-        right.plot(epochs, [row[name] for row in rows], label=f"{label}, at last {rows[-1][name]:.3f}")
+        right.plot(epochs, [row[name] for row in rows], label=f"{label}, last {rows[-1][name]:.3f}")
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
     right.set(xlabel="epoch", ylabel="held-out people", ylim=(0, 1))
     for axes in (left, right):

@@ -1,4 +1,4 @@
-"""MPN's losses, each a pure function of features or logits and labels. Needs the extra ``[train]``."""
+"""MPN's losses: pure functions of features or logits and labels. Needs the extra ``[train]``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.nn import functional as F
 def part_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Sum over parts of the mean cross entropy of the images that have the part.
+    """Sum over parts of the mean cross entropy over the images that show the part.
 
-    ``logits`` (n, k, ids), ``labels`` (n,), ``valid`` (n, k) bool or None for all.
+    ``logits`` (n, k, ids), ``labels`` (n,), ``valid`` (n, k) bool: which parts are visible, None: all.
     """
     n, k, _ = logits.shape
     loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(k), label_smoothing=smoothing, reduction="none").view(n, k)
@@ -21,10 +21,10 @@ def part_cross_entropy(
 
 
 def class_alignment(main: torch.Tensor, aux: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean over the identities in the batch of 1 - cos(centre of main features, centre of auxiliary features).
+    """Class alignment: mean over the identities in a batch of 1 - cos(centre of main features, centre of auxiliary features).
 
-    ``main``, ``aux`` (n, k, d): centres are means over an identity's images, concatenated over the parts; an image that
-    lacks a part (``valid`` (n, k) False) adds nothing to that part of either centre.
+    ``main``, ``aux`` (n, k, d): centres are means over an identity's images, concatenated over parts; an image without a part
+    (``valid`` (n, k) False) does not contribute to that part of either centre.
     """
     _, index = labels.unique(return_inverse=True)
     member = F.one_hot(index).T.to(main.dtype)  # (ids, n)

@@ -1,1 +1,1 @@
-"""Tracking in one camera."""
+"""Single-camera tracking."""

@@ -1,4 +1,4 @@
-"""Which row goes with which column."""
+"""Linear assignment with a cost limit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from scipy.optimize import linear_sum_assignment
 
 
 def assign(cost: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Least-cost one-to-one pairs (rows, columns) of (n, m) ``cost``; pairs at or over ``limit`` are not made.
+    """Minimum-cost one-to-one pairs (rows, columns) of (n, m) ``cost``, without pairs at or above ``limit``.
 
-    Costs at or over the limit count as the limit, so that a pair that will not be made cannot decide the others.
+    Costs are clipped to the limit first, so that a rejected pair cannot influence the others.
     """
     if not cost.size:
         none = np.zeros(0, np.int64)

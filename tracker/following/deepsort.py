@@ -1,8 +1,8 @@
-"""``DeepSort``: the tracker of one camera, as a struct of arrays.
+"""``DeepSort``: the tracker of one camera, with its state as a struct of arrays.
 
 Sources: DeepSORT (Wojke et al., 2017) for Kalman prediction with appearance matching over a gallery; ByteTrack (Zhang et
 al., ECCV 2022) for the second stage of low scores; StrongSORT (Du et al., 2023) for confidence-weighted measurement noise.
-Motion and appearance are added as log likelihoods, so that each decides where it knows more.
+Motion and appearance costs are log likelihoods, so that they add up.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ UNCALIBRATED_GATE = 0.45
 
 @dataclass(frozen=True)
 class Tracks:
-    """The people seen in this update, row-aligned.
+    """The confirmed tracks detected in one frame, row-aligned.
 
-    ``ids`` (n,) int64, never used again within a tracker; ``boxes`` (n, 4) float32 px, filtered; ``scores`` (n,) float32;
-    ``rows`` (n,) int64 into the detections given; ``visibility`` (n,) float32, the share of the box nobody covers.
+    ``ids`` (n,) int64, never reused within a tracker; ``boxes`` (n, 4) float32 px, filtered; ``scores`` (n,) float32;
+    ``rows`` (n,) int64 into the detections; ``visibility`` (n,) float32, the share of the box that no other box covers.
     """
 
     ids: np.ndarray
@@ -43,7 +43,7 @@ class Tracks:
 
 @dataclass(frozen=True)
 class State:
-    """All tracks held: ``motion``, and per track its id, gallery slot, time seen last and embedded last, confirmed or not, last box."""
+    """All tracks: ``motion``, and per track its id, gallery slot, time last ``seen`` and ``embedded``, whether ``confirmed``, and ``last`` box."""
 
     motion: kalman.Motion
     ids: np.ndarray
@@ -69,11 +69,10 @@ class State:
 
 
 class DeepSort:
-    """Follow people through one fixed camera. ``DeepSort(gate=0.4, keep=5.0)`` changes single settings.
+    """Track people in one fixed camera. ``DeepSort(gate=0.4, keep=5.0)`` overrides single settings.
 
-    Time policy: ``time`` is in seconds and sets the filter's step, so frames may be missing or late. The same time again is
-    a second look at the same moment. A time before the last raises ValueError and leaves the tracker as it was: call
-    ``reset`` where a stream starts over.
+    Time: ``time`` is in seconds and sets the step of the filter, so frames may be missing or late. The same time may be given again.
+    An earlier time raises ValueError and does not change the tracker: call ``reset`` when a stream restarts.
     """
 
     def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
@@ -90,30 +89,30 @@ class DeepSort:
         self._extent: np.ndarray | None = None
 
     def reset(self) -> None:
-        """Forget all tracks and the time, and count ids from 1 again: as new."""
+        """Drop all tracks and the time, and restart ids at 1."""
         self._next = 1
         self._start()
 
     @property
     def held(self) -> np.ndarray:
-        """Ids of all tracks that may still be seen again, confirmed or not."""
+        """Ids of all live and lost tracks, confirmed or not."""
         return self._state.ids
 
     def wanted(self, detections: Detections, time: float) -> np.ndarray:
-        """(m,) rows of ``detections`` whose embeddings ``update`` would ask for; changes nothing.
+        """(m,) rows of ``detections`` whose embeddings ``update`` would request; does not change the tracker.
 
-        An engine asks every camera's tracker, embeds all the rows in one batch, and gives ``update`` an ``embed`` that looks
-        them up. Raises ValueError as ``update`` does.
+        An engine asks the trackers of all cameras, embeds all rows in one batch, and passes ``update`` an ``embed`` that looks them up.
+        Raises ValueError as ``update`` does.
         """
         scene = self._scene(detections, time)
         return scene.order[scene.wanted]
 
     def update(self, detections: Detections, time: float, embed: Embed | None = None) -> Tracks:
-        """Take the detections of one frame and give the confirmed tracks among them.
+        """Update the tracks with the detections of one frame; returns the confirmed tracks among them.
 
-        Appearance comes from ``detections.embeddings``, or from ``embed``, called at most once with the rows (m,) whose
-        embeddings are needed and giving (m, d) unit rows; with neither, motion alone decides.
-        Raises ValueError for a time before the last one.
+        Embeddings come from ``detections.embeddings``, or from ``embed``, which is called at most once with the rows (m,) whose
+        embeddings are needed and returns (m, d) unit rows. With neither, only motion is used.
+        Raises ValueError for an earlier time than the last.
         """
         settings, state = self.settings, self._state
         scene = self._scene(detections, time)
@@ -121,32 +120,32 @@ class DeepSort:
             scene.order, scene.scores, scene.measured, scene.motion, scene.visible, scene.recent,
         )  # fmt: skip
         high, low, live = scene.high, scene.low, scene.live
-        looks = _Looks(detections.embeddings, embed, order)
-        looks.fetch(scene.wanted)
+        embeddings = _Embeddings(detections.embeddings, embed, order)
+        embeddings.fetch(scene.wanted)
 
-        # 1. confident detections: by motion, and by appearance where it was looked at
-        cost = costs.misfit(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
+        # 1. high-score detections: by motion, and by appearance where there is an embedding
+        cost = costs.negative_log_likelihood(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
         cost += settings.score_weight * (1 - scores[high])
-        distance = self._distance(looks, state.slots[live], high)
+        distance = self._distance(embeddings, state.slots[live], high)
         r, c = assign(cost + self._appearance(distance, visible[high]), settings.match_limit)
         track_rows, detection_rows = [live[r]], [high[c]]
         left_tracks, left_high = np.setdiff1d(live, live[r]), np.setdiff1d(high, high[c])
 
-        # 2. who was lost in the middle of the picture and turns up there: by appearance and how far they can have walked
+        # 2. re-identification of tracks lost inside the scene: by appearance, and by how far a person can have walked
         lost = left_tracks[~recent[left_tracks] & ~self._at_edge(state.last[left_tracks])]
         back = left_high[~self._at_edge(scene.boxes[left_high]) & (visible[left_high] >= settings.visible)]
-        r, c = assign(-self._return_odds(state, lost, looks, back, scene.boxes, time), -settings.join)
+        r, c = assign(-self._return_odds(state, lost, embeddings, back, scene.boxes, time), -settings.join)
         track_rows.append(lost[r])
         detection_rows.append(back[c])
         left_tracks, left_high = np.setdiff1d(left_tracks, lost[r]), np.setdiff1d(left_high, back[c])
 
-        # 3. what is left of the tracks seen a moment ago: by motion, with low scores
+        # 3. remaining tracks of the last frame: by IoU with low-score detections (ByteTrack)
         fresh = left_tracks[recent[left_tracks]]
         r, c = assign(1 - costs.iou(scene.predicted[fresh], scene.boxes[low]), 1 - settings.low_iou)
         track_rows.append(fresh[r])
         detection_rows.append(low[c])
 
-        # 4. tentative tracks: by motion, with what is left of the confident detections
+        # 4. tentative tracks: by IoU with the remaining high-score detections
         tentative = np.flatnonzero(~state.confirmed)
         r, c = assign(1 - costs.iou(scene.predicted[tentative], scene.boxes[left_high]) * scores[left_high], 1 - settings.tentative_iou)
         track_rows.append(tentative[r])
@@ -165,11 +164,11 @@ class DeepSort:
             self._extent = now if self._extent is None else costs.extent(np.stack([self._extent, now]))
         confirmed[tracks] = True
         unseen = seen < time
-        motion.velocity[unseen, 2:] = 0  # a person out of sight does not keep growing
+        motion.velocity[unseen, 2:] = 0  # the size of an unseen person does not keep changing
 
-        keepable = looks.has[found] & (scores[found] >= settings.high) & (visible[found] >= settings.visible)
-        self._gallery.add(state.slots[tracks[keepable]], looks.rows(found[keepable]))
-        embedded[tracks[keepable]] = time
+        storable = embeddings.has[found] & (scores[found] >= settings.high) & (visible[found] >= settings.visible)
+        self._gallery.add(state.slots[tracks[storable]], embeddings.rows(found[storable]))
+        embedded[tracks[storable]] = time
 
         # a track's detection row, or -1; new tracks follow
         row_of = np.full(len(state.ids), -1)
@@ -179,10 +178,12 @@ class DeepSort:
         state = State(motion, state.ids, state.slots, seen, embedded, confirmed, last).take(stays)
         row_of = row_of[stays]
 
-        born = left_high[scores[left_high] >= settings.new]
-        if len(born):
-            state = state.join(self._begin(born, measured, looks, time, first=self._time is None, visible=visible, boxes=scene.boxes))
-            row_of = np.concatenate([row_of, born])
+        started = left_high[scores[left_high] >= settings.new]
+        if len(started):
+            state = state.join(
+                self._begin(started, measured, embeddings, time, first=self._time is None, visible=visible, boxes=scene.boxes)
+            )
+            row_of = np.concatenate([row_of, started])
         self._state, self._time = state, time
 
         shown = np.flatnonzero(state.confirmed & (row_of >= 0))
@@ -191,13 +192,13 @@ class DeepSort:
         return Tracks(state.ids[shown].copy(), corners, detections.scores[order[at]], order[at], visible[at].astype(np.float32))
 
     def _scene(self, detections: Detections, time: float) -> _Scene:
-        """What is to be associated: detections in an order of their own, tracks predicted to ``time``, and who needs a look."""
+        """Input of the association: sorted detections, tracks predicted to ``time``, and the detections that need an embedding."""
         settings, state = self.settings, self._state
         if not np.isfinite(time):
             raise ValueError(f"time must be a finite number of seconds, not {time}")
         if self._time is not None and time < self._time:
-            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() where a stream starts over")
-        order = np.lexsort((*detections.boxes.T, -detections.scores))  # the order of arrival decides nothing
+            raise ValueError(f"time goes back from {self._time:.3f} to {time:.3f} s; call reset() when a stream restarts")
+        order = np.lexsort((*detections.boxes.T, -detections.scores))  # so that the input order does not matter
         boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
         dt = 0.0 if self._time is None else time - self._time
         motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
@@ -208,49 +209,51 @@ class DeepSort:
         recent = state.seen == (self._time if self._time is not None else time)
         predicted = kalman.to_corners(motion.position)
         live = np.flatnonzero(state.confirmed)
-        look = np.ones(len(high), bool)
+        needed = np.ones(len(high), bool)
         if settings.on_demand and len(live):
             overlap = costs.iou(predicted[live], boxes[high])
             easy = self._easy(overlap, recent[live])
-            look = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
-        return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[look])
+            needed = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
+        return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[needed])
 
     def _at_edge(self, boxes: np.ndarray) -> np.ndarray:
-        """(n,) boxes at the edge of where anybody was ever seen in this camera."""
+        """(n,) bool: boxes at the edge of the area in which people were ever seen by this camera."""
         return np.ones(len(boxes), bool) if self._extent is None else costs.at_edge(boxes, self._extent, self.settings.edge)
 
-    def _return_odds(self, state: State, lost: np.ndarray, looks: _Looks, back: np.ndarray, boxes: np.ndarray, time: float) -> np.ndarray:
-        """(lost, back) log odds that a lost track is who turns up; -inf where nobody looked."""
+    def _return_odds(
+        self, state: State, lost: np.ndarray, embeddings: _Embeddings, back: np.ndarray, boxes: np.ndarray, time: float
+    ) -> np.ndarray:
+        """(lost, back) log odds that a lost track reappears as a detection; -inf without an embedding."""
         settings = self.settings
         if not len(lost) or not len(back) or self._extent is None or not self._gate:
             return np.full((len(lost), len(back)), -np.inf)
         gap = (time - state.seen[lost])[:, None]
         odds = costs.return_odds(state.last[lost], boxes[back], gap, self._extent, settings.reach, settings.reach_per_second)
-        look = settings.appearance * (1 - self._distance(looks, state.slots[lost], back) / self._gate)
-        return np.where(np.isnan(look), -np.inf, odds + look - np.log(max(len(lost), 2) / 2))
+        appearance = settings.appearance * (1 - self._distance(embeddings, state.slots[lost], back) / self._gate)
+        return np.where(np.isnan(appearance), -np.inf, odds + appearance - np.log(max(len(lost), 2) / 2))
 
     def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
-        """(m,) detections that one track seen a moment ago claims alone, and that claim it alone: motion is enough."""
+        """(m,) bool: detections that overlap exactly one track of the last frame, which overlaps no other: motion is sufficient."""
         contact = overlap > 0.2
         sole = contact & (contact.sum(0) == 1)[None] & (contact.sum(1) == 1)[:, None] & recent[:, None]
         return (sole & (overlap > 0.5)).any(0)
 
     def _due(self, overlap: np.ndarray, easy: np.ndarray, embedded: np.ndarray, time: float) -> np.ndarray:
-        """(m,) easy detections whose track's last embedding is older than the refresh interval."""
+        """(m,) bool: easy detections whose track was last embedded longer ago than the refresh interval."""
         return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
 
-    def _distance(self, looks: _Looks, slots: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """(tracks, high) cosine distance of the nearest embedding in a track's gallery; NaN where appearance is not asked."""
+    def _distance(self, embeddings: _Embeddings, slots: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """(tracks, high) cosine distance to a track's gallery, by the ``similarity`` setting; NaN without an embedding."""
         out = np.full((len(slots), len(high)), np.nan)
-        columns = np.flatnonzero(looks.has[high])
+        columns = np.flatnonzero(embeddings.has[high])
         if len(slots) and len(columns):
             compare = self._gallery.distance if self.settings.similarity == "nearest" else self._gallery.distance_to_mean
-            distance = compare(slots, looks.rows(high[columns]))
-            out[:, columns] = np.where(distance < 2, distance, np.nan)  # 2: nothing in the gallery
+            distance = compare(slots, embeddings.rows(high[columns]))
+            out[:, columns] = np.where(distance < 2, distance, np.nan)  # 2: the gallery is empty
         return out
 
     def _appearance(self, distance: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """Cost (nats) of ``distance``, less the more of a detection is covered: a crop of two people says little of either."""
+        """Appearance cost (nats) of ``distance``, scaled down with occlusion: a crop that shows two people says little about either."""
         settings = self.settings
         if not self._gate:
             return np.zeros(distance.shape)
@@ -259,12 +262,19 @@ class DeepSort:
         return np.nan_to_num(cost * trust)
 
     def _begin(
-        self, rows: np.ndarray, measured: np.ndarray, looks: _Looks, time: float, first: bool, visible: np.ndarray, boxes: np.ndarray
+        self,
+        rows: np.ndarray,
+        measured: np.ndarray,
+        embeddings: _Embeddings,
+        time: float,
+        first: bool,
+        visible: np.ndarray,
+        boxes: np.ndarray,
     ) -> State:
         settings = self.settings
         slots = self._gallery.acquire(len(rows))
-        known = looks.has[rows] & (visible[rows] >= settings.visible)
-        self._gallery.add(slots[known], looks.rows(rows[known]))
+        known = embeddings.has[rows] & (visible[rows] >= settings.visible)
+        self._gallery.add(slots[known], embeddings.rows(rows[known]))
         ids = np.arange(self._next, self._next + len(rows))
         self._next += len(rows)
         motion = kalman.initiate(measured[rows], settings.measurement_noise, settings.initial_velocity * self._axes)
@@ -274,7 +284,7 @@ class DeepSort:
 
 @dataclass(frozen=True)
 class _Scene:
-    """Detections in the tracker's order, tracks predicted, who of the tracks was seen a moment ago, and who needs a look."""
+    """Sorted detections, predicted tracks, which tracks were seen in the last frame, and which detections need an embedding."""
 
     order: np.ndarray
     boxes: np.ndarray
@@ -290,8 +300,8 @@ class _Scene:
     wanted: np.ndarray
 
 
-class _Looks:
-    """The embeddings of this frame: given with the detections, fetched by row, or none. Rows are in the tracker's order."""
+class _Embeddings:
+    """The embeddings of one frame: given with the detections, computed by row on demand, or none. Rows are in the tracker's order."""
 
     def __init__(self, given: np.ndarray | None, embed: Embed | None, order: np.ndarray) -> None:
         self._embed, self._order = embed, order
@@ -304,7 +314,7 @@ class _Looks:
             return
         got = np.asarray(self._embed(self._order[rows]), np.float32)
         if got.ndim != 2 or len(got) != len(rows):
-            raise ValueError(f"embed must give ({len(rows)}, d) rows, not {got.shape}")
+            raise ValueError(f"embed must return ({len(rows)}, d) rows, not {got.shape}")
         if self._rows is None:
             self._rows = np.zeros((len(self._order), got.shape[1]), np.float32)
         self._rows[rows] = got

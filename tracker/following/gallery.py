@@ -1,4 +1,4 @@
-"""The last G embeddings of every track in one contiguous array, and their running mean."""
+"""The last embeddings of every track in one contiguous array, and their exponential moving average."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import numpy as np
 
 
 class Gallery:
-    """Embeddings by slot: a track holds a slot from birth to end; slots are used again, the array grows by doubling."""
+    """Embeddings by slot. A track holds a slot for its lifetime; slots are reused, and the array grows by doubling.
+
+    ``size``: embeddings per slot; ``momentum`` of the moving average.
+    """
 
     def __init__(self, size: int, momentum: float = 0.9) -> None:
         self.size, self.momentum = size, momentum
@@ -16,7 +19,7 @@ class Gallery:
         self.free: list[int] = []
 
     def acquire(self, number: int) -> np.ndarray:
-        """``number`` empty slots."""
+        """Allocate ``number`` empty slots."""
         if len(self.free) < number:
             held = len(self.count)
             more = max(number - len(self.free), held, 8)
@@ -30,15 +33,16 @@ class Gallery:
         return slots
 
     def release(self, slots: np.ndarray) -> None:
+        """Free slots for reuse."""
         self.free += slots.tolist()
 
     def add(self, slots: np.ndarray, embeddings: np.ndarray) -> None:
-        """Keep one embedding a slot, over the oldest where the slot is full."""
+        """Add one embedding per slot, replacing the oldest of a full slot. Raises ValueError for another dimension than before."""
         if not len(slots):
             return
         if self.rows.shape[2] != embeddings.shape[1]:
             if self.count.any():
-                raise ValueError(f"embeddings have {embeddings.shape[1]} dimensions, the gallery holds {self.rows.shape[2]}")
+                raise ValueError(f"embeddings have {embeddings.shape[1]} dimensions, but the gallery has {self.rows.shape[2]}")
             self.rows = np.zeros((*self.rows.shape[:2], embeddings.shape[1]), np.float32)
             self.mean = np.zeros((len(self.rows), embeddings.shape[1]), np.float32)
         first = (self.count[slots] == 0)[:, None]
@@ -47,7 +51,7 @@ class Gallery:
         self.count[slots] += 1
 
     def distance(self, slots: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-        """(len(slots), m) cosine distance of each slot's nearest embedding; 2 for an empty slot."""
+        """(len(slots), m) cosine distance to the nearest embedding of each slot; 2 for an empty slot."""
         if self.rows.shape[2] != embeddings.shape[1]:
             return np.full((len(slots), len(embeddings)), 2.0)
         filled = max(1, int(min(self.count[slots].max(initial=0), self.size)))
@@ -58,7 +62,7 @@ class Gallery:
         return 1.0 - similarity.max(1).astype(np.float64)
 
     def distance_to_mean(self, slots: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-        """(len(slots), m) cosine distance to each slot's running mean (StrongSORT, Du et al., 2023); 2 for an empty slot."""
+        """(len(slots), m) cosine distance to the moving average of each slot (StrongSORT, Du et al., 2023); 2 for an empty slot."""
         if self.mean.shape[1] != embeddings.shape[1]:
             return np.full((len(slots), len(embeddings)), 2.0)
         mean = self.mean[slots]

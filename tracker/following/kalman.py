@@ -1,7 +1,7 @@
 """Constant-velocity Kalman filters over box centres and sizes, all tracks at once.
 
-With diagonal noise the eight-dimensional filter of DeepSORT (Wojke et al., 2017) falls apart into one (position, velocity)
-filter for each of centre x, centre y, width and height: exact, and in closed form. Arrays are (n, 4) in that order.
+With diagonal noise the eight-dimensional filter of DeepSORT (Wojke et al., 2017) decouples into one (position, velocity) filter
+for each of centre x, centre y, width and height, exactly and in closed form. Arrays are (n, 4) in that order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Motion:
-    """Means (``position`` px, ``velocity`` px/s) and covariances (``pp``, ``pv``, ``vv``) of n tracks, each (n, 4)."""
+    """State of n filters, each array (n, 4): means ``position`` (px) and ``velocity`` (px/s), covariances ``pp``, ``pv``, ``vv``."""
 
     position: np.ndarray
     velocity: np.ndarray
@@ -28,7 +28,7 @@ class Motion:
         return Motion(self.position[rows], self.velocity[rows], self.pp[rows], self.pv[rows], self.vv[rows])
 
     def put(self, rows: np.ndarray, other: Motion) -> Motion:
-        """A copy in which ``rows`` are ``other``'s."""
+        """A copy with ``rows`` replaced by ``other``."""
         out = []
         for mine, new in zip(self.arrays(), other.arrays(), strict=True):
             mine = mine.copy()
@@ -60,21 +60,21 @@ def to_corners(centres: np.ndarray) -> np.ndarray:
 
 
 def heights(position: np.ndarray) -> np.ndarray:
-    """(n, 1) px, at least one: the scale of all noises. A person's width changes with every step, the height does not."""
+    """(n, 1) heights in px, at least 1: the scale of all noise. The width of a walking person changes with every step."""
     return np.maximum(position[:, 3:], 1.0)
 
 
 def initiate(measured: np.ndarray, noise: float, speed: np.ndarray) -> Motion:
-    """Filters at ``measured`` (n, 4); standard deviations ``noise`` (position) and ``speed`` (4,) (per second) in heights."""
+    """Filters at ``measured`` (n, 4), with standard deviations ``noise`` (position, heights) and ``speed`` (4,) (heights per second)."""
     height = heights(measured)
     zero = np.zeros_like(measured)
     return Motion(measured.copy(), zero, np.broadcast_to((noise * height) ** 2, measured.shape), zero.copy(), (speed * height) ** 2)
 
 
 def predict(motion: Motion, dt: float, position_noise: float, velocity_noise: np.ndarray) -> Motion:
-    """Filters ``dt`` seconds later.
+    """Predict the filters ``dt`` seconds ahead.
 
-    ``position_noise`` and ``velocity_noise`` (4,) are standard deviations in heights that grow with the root of time in seconds.
+    ``position_noise`` and ``velocity_noise`` (4,): standard deviations in heights, growing with the square root of the time in seconds.
     """
     variance = heights(motion.position) ** 2 * dt
     return Motion(
@@ -87,13 +87,13 @@ def predict(motion: Motion, dt: float, position_noise: float, velocity_noise: np
 
 
 def correct(motion: Motion, measured: np.ndarray, variance: np.ndarray) -> Motion:
-    """Filters after seeing ``measured`` (n, 4) with measurement ``variance`` (n, 4)."""
+    """Update the filters with ``measured`` (n, 4) of measurement ``variance`` (n, 4)."""
     total = 1 / (motion.pp + variance)
     gain_p, gain_v = motion.pp * total, motion.pv * total
-    miss = measured - motion.position
+    residual = measured - motion.position
     return Motion(
-        motion.position + gain_p * miss,
-        motion.velocity + gain_v * miss,
+        motion.position + gain_p * residual,
+        motion.velocity + gain_v * residual,
         motion.pp * (1 - gain_p),
         motion.pv * (1 - gain_p),
         motion.vv - gain_v * motion.pv,
