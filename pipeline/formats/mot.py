@@ -116,7 +116,7 @@ class DetectionsByFrame:
     @property
     def frames(self) -> list[int]:
         """The frames, from 1, that have detections."""
-        return np.unique(self._frames).tolist()  # type: ignore[no-any-return]
+        return np.unique(self._frames).tolist()
 
     def at(self, frame: int) -> Detections:
         """The detections of ``frame``, from 1, in the order of the file."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class RecordedTracklets:
         return self.runs[row] / "people" / f"{self.names[row]}-{int(self.tracklets.tracks[row]):05d}.jpg"
 
     def take(self, rows: np.ndarray) -> RecordedTracklets:
-        def of(column: tuple) -> tuple:
+        def of(column: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(column[row] for row in rows.tolist()) if column else ()
 
         return RecordedTracklets(
@@ -82,7 +82,7 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
     }
     cameras = [set(table["camera"].to_pylist()) for table in tables]
     seen = [name for names in cameras for name in names]
-    columns: dict[str, list] = defaultdict(list)
+    columns: dict[str, list[Any]] = defaultdict(list)
     for folder, table in zip(folders, tables, strict=True):
         for row in (row for batch in table.to_batches(64) for row in batch.to_pylist()):
             name = row["camera"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
     table = read_tracklets(path)
     facts = facts_of(table)
     settings = calibrated(settings, facts)
-    rows: dict[str, list[dict]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         rows.setdefault(row["camera"], []).append(row)
     counts, kept = {}, set()
@@ -126,7 +126,7 @@ def _embed(rows: MotRows, video: Path, embedder: Embedder | None) -> tuple[np.nd
     return np.array(times), embeddings
 
 
-def _track(row: dict) -> Track:
+def _track(row: dict[str, Any]) -> Track:
     embeddings = [np.array(one, np.float32) for one in row.get("embeddings") or []]
     columns = (np.array(row[name]) for name in ("frames", "times", "boxes", "scores"))
     frames, times, boxes, scores = columns
@@ -142,7 +142,7 @@ def _times(tracks: list[Track]) -> np.ndarray:
     return np.interp(np.arange(1, frames[-1] + 1), frames, np.concatenate([track.times for track in tracks])[first])
 
 
-def _tracklet(camera: str, track: Track, before: dict | None) -> Tracklet:
+def _tracklet(camera: str, track: Track, before: dict[str, Any] | None) -> Tracklet:
     """A refined track as a row; an embedding of many crops is kept where the track's single embeddings are unchanged."""
     embedding, count = None, len(track.embeddings)
     if before is not None and before["embedding"] is not None and track.embedding_times.tolist() == (before.get("embedding_times") or []):

@@ -37,7 +37,7 @@ class _Tail(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+        return self._file.readinto(buffer)
 
     def seek(self, position: int, whence: int = 0) -> int:
         return self._file.seek(position + (self._offset if whence == 0 else 0), whence) - self._offset
