@@ -15,38 +15,17 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from detectors.runtime.errors import writing
+from detectors.training.recipe import Recipe, Stage
 
 log = logging.getLogger(__name__)
+
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 STD = torch.tensor([0.229, 0.224, 0.225])
-
-
-class Stage(BaseModel):
-    """One training run with ``ultralytics`` options, from the weights of the previous stage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    frozen_stages: int = Field(default=0, ge=0, le=19)
-    cosine_by_step: bool = False
-    ultralytics: dict[str, Any] = Field(default_factory=dict)
-
-
-class Recipe(BaseModel):
-    """A training recipe: the YAML of the model, how often images of each kind repeat, and the stages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: Path
-    repeat: dict[str, int] = Field(default_factory=dict)
-    threads: int = Field(default=2, ge=1)
-    stages: tuple[Stage, ...]
 
 
 def imagenet_mobilenet_v2() -> dict[str, torch.Tensor]:

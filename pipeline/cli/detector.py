@@ -47,7 +47,8 @@ def train_detector(
 ) -> None:
     """Train a person detector with ultralytics' trainer."""
     with user_errors(), progress_log():
-        from detectors.training.train import Recipe, train
+        from detectors.training.recipe import Recipe
+        from detectors.training.train import train
 
         print(f"trained: {train(read_recipe(config, Recipe, threads), data, writable_folder(out), resume)}")
 

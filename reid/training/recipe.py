@@ -1,74 +1,104 @@
-"""What a training of MPN can be told: the home of its defaults."""
+"""The recipe of a re-ID training."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from detectors.runtime.settings import Pixels, Settings, Share
+
+Epochs = Annotated[float, Field(json_schema_extra={"unit": "epochs"})]
+Dimensions = Annotated[int, Field(json_schema_extra={"unit": "dimensions"})]
 
 
-class Recipe(BaseModel):
-    """Everything that decides a training's result."""
+class Recipe(Settings):
+    """Everything that decides the result of `passerby reid train`, except the data set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    # the network
-    backbone: str = "tf_efficientnet_lite0"
-    pretrained: bool = True
-    drop_path: float = Field(default=0, ge=0, lt=1, description="stochastic depth: how often the last block is left out")
-    last_stride: Literal[1, 2] = 1
-    start: Path | None = Field(default=None, description="an fp32 bundle of the same backbone and parts to start from")
+    # network
+    backbone: str = Field(default="tf_efficientnet_lite0", title="Backbone", description="Name of a timm model.")
+    pretrained: bool = Field(default=True, title="Pretrained", description="Start from ImageNet weights.")
+    drop_path: float = Field(default=0, ge=0, lt=1, title="Drop path", description="Stochastic depth: drop rate of the last block.")
+    last_stride: Literal[1, 2] = Field(default=1, title="Last stride", description="Stride of the backbone's last stage.")
+    start: Path | None = Field(
+        default=None, title="Warm start", description="FP32 bundle of the same backbone and parts whose weights the training starts from."
+    )
     start_network: int = Field(
-        default=0, ge=0, description="which one, counted from 0, of the networks that start's bundle holds side by side"
+        default=0, ge=0, title="Warm-start network", description="Which network of a bundle that holds several, counted from 0."
     )
-    parts: int = Field(default=4, ge=1)
-    part_width: int = Field(default=256, ge=1)
-    part_dim: int = Field(default=128, ge=1)
-    neck: bool = Field(default=False, description="BNNeck: a batch norm between features and classifiers, also in inference")
-    attention: bool = Field(default=False, description="channel attention on each part's map")
-    auxiliary: bool = Field(default=True, description="auxiliary tasks; without them the parts are K heads that see everything")
-    shared: bool = Field(default=True, description="main and auxiliary tasks share their convolutions")
-    # the pictures
-    height: int = Field(default=128, ge=32)
-    width: int = Field(default=64, ge=16)
-    prior: Literal["stripes", "body", "mask"] = Field(default="stripes", description="body and mask need passerby reid priors")
-    flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=5, ge=0)
-    erase: float = Field(default=0.5, ge=0, le=1)
-    jitter: float = Field(default=0.2, ge=0, lt=1)
-    zoom: float = Field(default=0, ge=0, le=1, description="pictures are shown up to this share larger or smaller")
-    gray: float = Field(default=0, ge=0, le=1, description="share of pictures without colour")
-    recoloured: float = Field(default=0, ge=0, le=1, description="share of identities whose colour channels swap, as new identities")
-    people: int | None = Field(default=None, ge=2, description="train on so many identities only, to learn what more of them are worth")
-    held_out_ids: int = Field(default=75, ge=2)
-    held_out_seed: int = Field(default=0, ge=0)
-    # the losses
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    margin: float = Field(default=0.4, ge=0)
-    alignment: float = Field(default=1.0, ge=0)
-    teacher: Path | None = Field(default=None, description="a bundle to imitate: the embedding, turned, is to point where its points")
-    imitation: float = Field(default=10.0, ge=0, description="weight of the cosine distance to the teacher's embeddings")
-    triplet: float = Field(default=1.0, ge=0, description="weight of the triplet loss; each part's two cross entropies weigh 1")
-    # the way
-    batch_ids: int = Field(default=16, ge=2)
-    batch_images: int = Field(default=4, ge=2)
+    parts: int = Field(default=4, ge=1, title="Parts", description="Number of body parts with a head of their own.")
+    part_width: Dimensions = Field(default=256, ge=1, title="Part width", description="Channels of a part's convolutions.")
+    part_dim: Dimensions = Field(default=128, ge=1, title="Part dimension", description="Embedding dimensions per part.")
+    neck: bool = Field(
+        default=False, title="BNNeck", description="Batch norm between features and classifiers, applied at inference as well."
+    )
+    attention: bool = Field(default=False, title="Attention", description="Channel attention on the map of each part.")
+    auxiliary: bool = Field(
+        default=True, title="Auxiliary tasks", description="Train the auxiliary tasks. `false`: the parts are heads on the whole map."
+    )
+    shared: bool = Field(default=True, title="Shared convolutions", description="Main and auxiliary tasks share their convolutions.")
+    # images and augmentation
+    height: Pixels = Field(default=128, ge=32, title="Height", description="Height of the input.")
+    width: Pixels = Field(default=64, ge=16, title="Width", description="Width of the input.")
+    prior: Literal["stripes", "body", "mask"] = Field(
+        default="stripes", title="Part prior", description="Where the parts are. `body` and `mask` need `passerby reid priors`."
+    )
+    flip: Share = Field(default=0.5, title="Flip", description="Probability of a horizontal flip.")
+    pad: Pixels = Field(default=5, ge=0, title="Pad", description="Padding before a random crop.")
+    erase: Share = Field(default=0.5, title="Random erasing", description="Probability of random erasing.")
+    jitter: float = Field(default=0.2, ge=0, lt=1, title="Jitter", description="Strength of brightness and contrast jitter.")
+    zoom: Share = Field(default=0, title="Zoom", description="Scale images up or down by up to this share.")
+    gray: Share = Field(default=0, title="Greyscale", description="Probability of an image without colour.")
+    recoloured: Share = Field(
+        default=0, title="Recoloured identities", description="Share of identities with swapped colour channels, as new identities."
+    )
+    people: int | None = Field(default=None, ge=2, title="Identities", description="Number of identities to train on. Default: all.")
+    held_out_ids: int = Field(
+        default=75, ge=2, title="Held-out identities", description="Number of identities kept out of training, to validate on."
+    )
+    held_out_seed: int = Field(default=0, ge=0, title="Held-out seed", description="Seed of that choice.")
+    # losses
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, title="Label smoothing", description="Of the cross entropies.")
+    margin: float = Field(default=0.4, ge=0, title="Triplet margin", description="Margin of the batch-hard triplet loss.")
+    alignment: float = Field(default=1.0, ge=0, title="Alignment weight", description="Weight of the loss that aligns class centres.")
+    teacher: Path | None = Field(default=None, title="Teacher", description="Bundle to distil: imitate its embeddings, up to a rotation.")
+    imitation: float = Field(default=10.0, ge=0, title="Imitation weight", description="Weight of the cosine distance to the teacher.")
+    triplet: float = Field(
+        default=1.0, ge=0, title="Triplet weight", description="Weight of the triplet loss; the cross entropies of each part weigh 1."
+    )
+    # optimisation
+    batch_ids: int = Field(default=16, ge=2, title="Identities per batch", description="P of the P x K sampler.")
+    batch_images: int = Field(default=4, ge=2, title="Images per identity", description="K of the P x K sampler.")
     neighbours: int = Field(
-        default=0, ge=0, description="so many of a batch's identities are those most alike its first, by the classifiers"
+        default=0,
+        ge=0,
+        title="Hard identities",
+        description="Number of identities in a batch that are nearest to its first one, by the classifiers (graph sampling).",
     )
-    epochs: int = Field(default=15, ge=1)
+    epochs: Annotated[int, Field(json_schema_extra={"unit": "epochs"})] = Field(
+        default=15, ge=1, title="Epochs", description="Length of the training."
+    )
     optimizer: Literal["adamw", "adam", "sgd"] = Field(
-        default="adamw", description="adam: weight decay within the gradient, as in Luo et al. (2019); sgd: Nesterov, momentum 0.9"
+        default="adamw",
+        title="Optimizer",
+        description="`adam` adds the weight decay to the gradient; `sgd` is Nesterov's, with momentum 0.9.",
     )
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.02, ge=0)
-    schedule: Literal["cosine", "step"] = "cosine"
-    step_epochs: int = Field(default=20, ge=1, description="schedule step: a tenth of the learning rate after so many, again and again")
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    backbone_rate: float = Field(default=1, gt=0, description="the backbone's learning rate as a share of the head's")
-    frozen_stages: int = Field(default=0, ge=0, description="the backbone's first stages, with its stem, that are not trained")
-    ema: float = Field(default=0.998, ge=0, lt=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compiled: bool = Field(default=False, description="the backbone's training step compiled by torch.compile; needs a C++ compiler")
-    threads: int = Field(default=2, ge=1)
-    seed: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0, title="Learning rate", description="Of the head, after the warm-up.")
+    weight_decay: float = Field(default=0.02, ge=0, title="Weight decay", description="Not applied to norms and biases.")
+    schedule: Literal["cosine", "step"] = Field(default="cosine", title="Schedule", description="Of the learning rate, after the warm-up.")
+    step_epochs: Annotated[int, Field(json_schema_extra={"unit": "epochs"})] = Field(
+        default=20, ge=1, title="Step epochs", description="Schedule `step`: divide the learning rate by ten each time these have passed."
+    )
+    warmup_epochs: Epochs = Field(default=1.0, ge=0, title="Warm-up", description="Raise the learning rate linearly over this.")
+    backbone_rate: float = Field(
+        default=1, gt=0, title="Backbone rate", description="Learning rate of the backbone, as a share of the head's."
+    )
+    frozen_stages: int = Field(
+        default=0, ge=0, title="Frozen stages", description="Number of stages that are not trained, with the stem, counted from the input."
+    )
+    ema: float = Field(default=0.998, ge=0, lt=1, title="EMA decay", description="Decay of the moving average of the weights, per step.")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", title="Precision", description="Of the forward pass in training.")
+    compiled: bool = Field(default=False, title="Compiled", description="Compile the backbone with `torch.compile`; needs a C++ compiler.")
+    threads: int = Field(default=2, ge=1, title="Threads", description="CPU threads.")
+    seed: int = Field(default=0, ge=0, title="Seed", description="Seed of the training.")
