@@ -2,7 +2,7 @@
 
 python benchmarks/association.py pets --data FOLDER       # a folder with gt/gt.txt and yolo11n+retail0287.npz
 python benchmarks/association.py mot17 --data FOLDER      # folders with gt/gt.txt, det/det.txt and seqinfo.ini
-... --set high=0.6 --set gate=0.4 --refine                # other settings; after refinement too
+... --set high_threshold=0.6 --set gate=0.4 --refine                # other settings; after refinement too
 python benchmarks/association.py crowd --people 25 100 400 [--peers FILE]   # time alone, on walkers made here
 python benchmarks/association.py memory --frames 100000
 With ``--peers FILE`` other trackers run on the same frames: a module with a dictionary PEERS of name -> (make, step), where
@@ -75,7 +75,7 @@ def run(folders: list[Path], settings: dict[str, Any], on_demand: bool = True, r
                     tracks = tracker.update(given, time=index / rate, embed=looks if found.embeddings is not None and on_demand else None)
                     took.append(time.perf_counter() - began)
                     asked += len(looks.asked)
-                    offered += int((found.scores >= tracker.settings.high).sum())
+                    offered += int((found.scores >= tracker.settings.high_threshold).sum())
                     write_frame(file, index + 1, tracks.ids, tracks.boxes, tracks.scores)
                     book.add(index, index / rate, tracks, looks)
             pairs[folder.name] = (folder / "gt/gt.txt", path)

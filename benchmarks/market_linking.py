@@ -1,6 +1,6 @@
 """Linking real people over six real cameras: Market-1501's test identities as tracklets, distractors kept.
 
-python benchmarks/market_linking.py --data FOLDER [--reid NAME] [--set association.visits=30] [--embeddings FILE]
+python benchmarks/market_linking.py --data FOLDER [--reid NAME] [--set association.prior_tracklets=30] [--embeddings FILE]
 
 A tracklet is an identity in a camera and a sequence, its frames at most four seconds apart; its time is that of the file name
 (25 per second, sequences one after another); a distractor (id 0) is a tracklet of its own. What is compared was set on 75
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +130,7 @@ def main() -> None:
     unseen = kept_back(train, embedder)
     calibration = embedder.facts.for_tracklets
     config = load_config(sets=args.set)
-    settings: AssociationSettings = replace(config.association, slope=calibration.slope, offset=calibration.offset)
+    settings: AssociationSettings = config.association.changed(slope=calibration.slope, offset=calibration.offset)
 
     def tell(name: str, found: PairScores, took: float) -> None:
         print(f"{name:46s} precision {found.precision:.3f}  recall {found.recall:.3f}  F1 {found.f1:.3f}  {took:.1f} s", flush=True)
@@ -161,15 +160,15 @@ def main() -> None:
         cameras = np.array([int(name[1:]) for name in tuned[0].cameras[known]])
         fit = calibrate(tuned[0].embeddings[known], Split((), tuned[1][known], cameras, np.zeros_like(cameras)))
         began = time.perf_counter()
-        found = associate(theirs[0], settings=replace(settings, slope=fit.slope, offset=fit.offset))
+        found = associate(theirs[0], settings=settings.changed(slope=fit.slope, offset=fit.offset))
         tell(f"associate, {args.embeddings.stem}", scores(found.ids, theirs[1]), time.perf_counter() - began)
     for name, changes in (
         ("associate", {}),
         ("  without time", {"time_weight": 0.0}),
-        ("  without neighbours in common", {"shared": 0.0}),
+        ("  without neighbours in common", {"shared_weight": 0.0}),
     ):
         began = time.perf_counter()
-        found = associate(rows, settings=replace(settings, **changes))
+        found = associate(rows, settings=settings.changed(**changes))
         tell(name, scores(found.ids, truth), time.perf_counter() - began)
     began = time.perf_counter()
     tell("on-line", scores(online(rows, Site(), config.linker, settings, np.full(len(rows), 2.0)), truth), time.perf_counter() - began)

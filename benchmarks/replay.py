@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -162,7 +162,7 @@ def play(world: World, looks: Looks) -> Replay:
     clocks = rng.normal(0, world.clocks, world.cameras) if world.clocks else np.zeros(world.cameras)
     names = [f"c{camera:02d}" for camera in range(world.cameras)]
     links = [
-        {"start": names[a], "end": names[b], "least": least, "typical": typical, "most": most}
+        {"start": names[a], "end": names[b], "min_time": least, "typical_time": typical, "max_time": most}
         for (a, b), (least, typical, most) in ways.items()
     ]
     # a camera's clock shows true time less its offset
@@ -181,7 +181,7 @@ def play(world: World, looks: Looks) -> Replay:
 
 def _follow(world: World, looks: Looks, visits: list[tuple], clock: float, name: str, replay: Replay, rng: np.random.Generator) -> None:
     """One camera: its boxes frame by frame through the tracker, and its tracklets each second."""
-    tracker = DeepSort(replace(load_config().tracker, gate=looks.gate))
+    tracker = DeepSort(load_config().tracker.changed(gate=looks.gate))
     sums: dict[int, list] = {}  # track -> start, end, sum of looks, weight, last second told
     shown: dict[int, int] = {}  # visit -> crop on show
     for frame in range(int(world.minutes * 60 * world.rate)):
@@ -265,7 +265,7 @@ def idf1(replay: Replay, identities: dict[tuple[str, int], int]) -> float:
 def online(replay: Replay, looks: Looks, site: Site, sets: list[str]) -> tuple[list[Event], Linker, list[float]]:
     """The linker's events, itself, and the seconds that each call took."""
     config = load_config(sets=sets)
-    linker = Linker(site, config.linker, replace(config.association, slope=looks.slope, offset=looks.offset))
+    linker = Linker(site, config.linker, config.association.changed(slope=looks.slope, offset=looks.offset))
     events, took = list[Event](), []
     for comes, update in replay.updates:
         began = time.perf_counter()
@@ -287,7 +287,7 @@ def offline(replay: Replay, looks: Looks, site: Site, sets: list[str]) -> dict[t
         np.array([key[0] for key in keys], object), np.array([key[1] for key in keys]), np.array([row.start for row in rows]),
         np.array([row.end for row in rows]), np.stack([row.embedding for row in rows if row.embedding is not None]),
     )  # fmt: skip
-    settings = replace(load_config(sets=sets).association, slope=looks.slope, offset=looks.offset)
+    settings = load_config(sets=sets).association.changed(slope=looks.slope, offset=looks.offset)
     return dict(zip(keys, associate(table, site, settings).ids.tolist(), strict=True))
 
 
@@ -308,11 +308,11 @@ def ceiling(replay: Replay) -> dict[tuple[str, int], int]:
 
 
 ABLATIONS = (
-    ("nothing but looks", {"links": (), "overlaps": None}, ["association.time_weight=0", "association.shared=0"]),
+    ("nothing but looks", {"links": (), "overlaps": None}, ["association.time_weight=0", "association.shared_weight=0"]),
     ("without the ways between cameras", {"links": ()}, []),
     ("without time", {"links": ()}, ["association.time_weight=0"]),
     ("views may overlap (cannot-link in a camera alone)", {"links": (), "overlaps": None}, []),
-    ("without neighbours in common", {}, ["association.shared=0"]),
+    ("without neighbours in common", {}, ["association.shared_weight=0"]),
 )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from pydantic import Field
 
 from detectors.detections import Detections
 from detectors.onnx import OnnxDetector
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device
+from detectors.runtime.settings import Pixels, Settings, Share
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -23,28 +24,28 @@ class Detector(Protocol):
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]: ...
 
 
-@dataclass(frozen=True)
-class DetectorSettings:
-    """Which detector, and what it keeps: the home of the defaults.
+class DetectorSettings(Settings):
+    """The person detector, a YOLO model. Other classes are ignored."""
 
-    ``model``: a shipped name (``person-s``), an ``.onnx`` file, or anything ``ultralytics.YOLO`` opens. ``confidence``: the
-    lowest score kept (the tracker uses low scores too). ``iou``: boxes that overlap more are one. ``size``: the longest side
-    of the model's input in pixels, None for the model's own.
-    """
-
-    model: str = "person-s"
-    confidence: float = 0.1
-    iou: float = 0.6
-    size: int | None = None
-    device: Device = "auto"
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("confidence", "iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
-        if self.size is not None and self.size < 32:
-            raise ValueError(f"size must be at least 32 pixels, is {self.size}")
+    model: str = Field(
+        default="person-s",
+        title="Model",
+        description="A shipped name (`person-s`, `person-n`), an `.onnx` file, or a model that ultralytics opens (`yolo11m.pt`).",
+    )
+    confidence: Share = Field(
+        default=0.1,
+        title="Confidence threshold",
+        description="Minimum score of a detection. Keep it low: the tracker uses low scores to continue tracks. ultralytics: `conf`.",
+    )
+    iou: Share = Field(default=0.6, title="NMS IoU threshold", description="Suppress boxes that overlap a better one by more than this.")
+    size: Pixels | None = Field(
+        default=None,
+        ge=32,
+        title="Input size",
+        description="Longest side of the model's input. Default: the model's own. ultralytics: `imgsz`.",
+    )
+    device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
+    threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
 
 
 def shipped() -> list[str]:

@@ -1,19 +1,19 @@
-"""The configuration of a run: frozen models whose defaults live with what they configure, read from YAML and ``--set``."""
+"""The configuration of a run: settings models, read from YAML, the command's options and ``--set``."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from detectors.load import DetectorSettings
+from detectors.runtime.settings import Frames, Seconds, Settings
 from pipeline.errors import UsageError
-from pipeline.formats.yaml_file import read_yaml
+from pipeline.formats.validation import validated
+from pipeline.formats.yaml_file import Key, read_yaml
 from reid.embedder import EmbedderSettings
 from tracker.following.settings import TrackerSettings
 from tracker.linking.association import AssociationSettings
@@ -21,49 +21,52 @@ from tracker.linking.linker import LinkerSettings
 from tracker.refine import RefineSettings
 
 
-class Reading(BaseModel):
-    """How sources are read: each ``every``-th frame from ``start`` to ``end`` (seconds); ``rate``: of images, per second."""
+class Reading(Settings):
+    """Which frames are processed, and how far ahead they are decoded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    every: int = Field(default=1, ge=1)
-    start: float | None = Field(default=None, ge=0)
-    end: float | None = Field(default=None, gt=0)
-    rate: float | None = Field(default=None, gt=0)
-    ahead: int = Field(default=8, ge=1, le=256)
-
-
-class Output(BaseModel):
-    """What is written: ``video`` or not, its ``quality`` (x264's CRF, less is better), ``trail`` in seconds, crops a sheet.
-
-    ``fill``: gaps of up to so many seconds in a track are filled in ``tracks.txt`` by interpolation; 0 fills none.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    video: bool = True
-    quality: int = Field(default=26, ge=0, le=51)
-    trail: float = Field(default=2.0, ge=0)
-    fill: float = Field(default=2.0, ge=0, le=60)
-    sheet_crops: int = Field(default=12, ge=1, le=64)
+    every: Frames = Field(default=1, ge=1, title="Frame stride", description="Process each N-th frame. ultralytics: `vid_stride`.")
+    start: Seconds | None = Field(default=None, ge=0, title="Start", description="Begin at this time of the video. Default: its start.")
+    end: Seconds | None = Field(default=None, gt=0, title="End", description="Stop at this time of the video. Default: its end.")
+    rate: Annotated[float, Field(json_schema_extra={"unit": "frames per s"})] | None = Field(
+        default=None, gt=0, title="Image rate", description="Frame rate of image folders. Default: from `seqinfo.ini`, else 25."
+    )
+    prefetch: Frames = Field(default=8, ge=1, le=256, title="Prefetch", description="Number of frames decoded ahead, per camera.")
 
 
-class MotionGate(BaseModel):
-    """Whether still scenes skip the detector. ``most``: frames in a row at most, by which a new person can be late; 0: no gate.
+class Output(Settings):
+    """What is written for each camera. `tracks.txt`, the tracklets and the contact sheets are always written."""
 
-    A scene is still where no spot of its grey picture differs by more than ``change`` levels from the last one that was looked at.
-    """
+    video: bool = Field(default=True, title="Video", description="Write the annotated video.")
+    video_crf: int = Field(default=26, ge=0, le=51, title="Video CRF", description="Constant rate factor of x264; lower is better.")
+    trail: Seconds = Field(default=2.0, ge=0, title="Trail", description="Draw the path of each person over this time.")
+    max_fill_gap: Seconds = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        title="Maximum gap to fill",
+        description="Interpolate gaps in a track up to this long in `tracks.txt`. 0: none.",
+    )
+    sheet_crops: Annotated[int, Field(json_schema_extra={"unit": "crops"})] = Field(
+        default=12, ge=1, le=64, title="Sheet crops", description="Maximum number of crops on a track's contact sheet."
+    )
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    most: int = Field(default=0, ge=0)
-    change: float = Field(default=10.0, gt=0)
+class MotionGate(Settings):
+    """Skip the detector while the scene is still: while no spot of the reduced grey image differs from the last image that the detector saw."""
+
+    max_skipped: Frames = Field(
+        default=0,
+        ge=0,
+        title="Maximum skipped frames",
+        description="Maximum number of frames skipped in a row, and so the delay at which a new person is detected. 0: no gate.",
+    )
+    change_threshold: Annotated[float, Field(json_schema_extra={"unit": "grey levels of 255"})] = Field(
+        default=10.0, gt=0, title="Change threshold", description="A difference of one spot above this is a change."
+    )
 
 
-class Config(BaseModel):
-    """Everything that decides a run's result, but its sources."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Config(Settings):
+    """Everything that decides the result of a run, except its sources."""
 
     detector: DetectorSettings = DetectorSettings()
     reid: EmbedderSettings = EmbedderSettings()
@@ -76,38 +79,7 @@ class Config(BaseModel):
     output: Output = Output()
 
     def as_dict(self) -> dict[str, Any]:
-        return TypeAdapter(Config).dump_python(self, mode="json")
-
-
-def _fields(kind: Any) -> dict[str, Any] | None:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return {name: info.annotation for name, info in kind.model_fields.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return get_type_hints(kind)
-    return None
-
-
-def _leaves(kind: Any, prefix: str = "") -> list[str]:
-    names = []
-    for name, inner in (_fields(kind) or {}).items():
-        names += [f"{prefix}{name}", *_leaves(inner, f"{prefix}{name}.")]
-    return names
-
-
-def _check_keys(values: Mapping[Any, Any], kind: Any, where: str, prefix: str = "") -> None:
-    known = _fields(kind) or {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if key not in known:
-            every = _leaves(Config)
-            near = [name for name in every if name.split(".")[-1] == str(key)] or difflib.get_close_matches(path, every, 1, 0.5)
-            raise UsageError(
-                f"{where}: unknown key {path!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}")
-            )
-        if _fields(known[key]) is not None:
-            if not isinstance(value, Mapping):
-                raise UsageError(f"{where}: {path} must be a group of keys ({', '.join(_fields(known[key]) or {})}), not {value!r}")
-            _check_keys(value, known[key], where, f"{path}.")
+        return self.model_dump(mode="json")
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,46 +96,32 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _validated(values: Mapping[str, Any], where: str, whole: bool = True) -> Config:
-    """``whole`` False: a part of the settings, which may fit only with the others."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        found = [one for one in error.errors() if whole or one["type"] != "value_error"]
-        if not found:
-            return Config()
-        first = found[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "value_error":  # a settings class' own words, with the value in them
-            raise UsageError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from None
-        raise UsageError(f"{where}: {path}: {first['msg']}, not {first['input']!r}") from None
+def _at(place: str) -> Callable[[tuple[Key, ...]], str]:
+    return lambda _: place
 
 
 def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Config:
     """Defaults, then the YAML ``file``, then ``options`` (dotted key -> value, None: not given), then ``sets`` (``key=value``).
 
-    Raises UsageError naming the file or option, the dotted path, and the nearest known key.
+    Raises UsageError naming the file and line or the option, the dotted key, and what would be right.
     """
     values: dict[str, Any] = {}
+    told = {key: value for key, value in (options or {}).items() if value is not None}
+    sets = list(sets)
     if file is not None:
         loaded = read_yaml(file, "configuration file")
-        if loaded is not None and not isinstance(loaded, Mapping):
-            raise UsageError(f"{file}: a configuration is a group of keys ({', '.join(Config.model_fields)})")
-        values = dict(loaded or {})
-        _check_keys(values, Config, str(file))
-        _validated(values, str(file), whole=False)
-    for key, value in (options or {}).items():
-        if value is not None:
-            values = _merge(values, nested(key, value))
+        validated(Config, loaded.values, loaded.where, whole=not told and not sets)
+        values = dict(loaded.values or {})
+    for key, value in told.items():
+        values = _merge(values, nested(key, value))
     for item in sets:
         key, sign, text = item.partition("=")
         if not sign or not key:
-            raise UsageError(f"--set {item}: write it as dotted.key=value, --set tracker.keep=5 for example")
+            raise UsageError(f"--set {item}: write it as dotted.key=value, --set tracker.max_lost=5 for example")
         try:
             given = nested(key.strip(), yaml.safe_load(text))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise UsageError(f"--set {item}: {text!r} is not a value; put quotes around text with signs in it") from None
-        _check_keys(given, Config, f"--set {item}")
-        _validated(given, f"--set {item}", whole=False)
+        validated(Config, given, _at(f"--set {item}"), whole=False)
         values = _merge(values, given)
-    return _validated(values, "configuration")
+    return validated(Config, values, _at("configuration"))

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from detectors.letterbox import as_bgr
 from detectors.runtime.session import Device
+from detectors.runtime.settings import Settings
 from reid.bundle import open_bundle
 from reid.shipped import bundle_path
 
 
-@dataclass(frozen=True)
-class EmbedderSettings:
-    """Which re-ID model runs where: the home of the defaults. ``model``: a shipped name or a bundle's path."""
+class EmbedderSettings(Settings):
+    """The re-ID model that turns crops of people into embeddings."""
 
-    model: str = "mpn-s"
-    device: Device = "auto"
-    threads: int = 0
-    batch: int = 16
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1, is {self.batch}")
+    model: str = Field(default="mpn-s", title="Model", description="A shipped name or a bundle (`.onnx`). `none`: track by motion alone.")
+    device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
+    threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
+    batch: Annotated[int, Field(json_schema_extra={"unit": "crops"})] = Field(
+        default=16, ge=1, title="Batch size", description="Maximum number of crops per inference."
+    )
 
 
 class Embedder:

@@ -101,7 +101,9 @@ def test_shared_neighbours_by_hand(monkeypatch):
 
 
 def test_a_link_knows_the_way():
-    site = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 10, "typical": 20, "most": 60, "both_ways": False}]})
+    site = Site.model_validate(
+        {"links": [{"start": "a", "end": "b", "min_time": 10, "typical_time": 20, "max_time": 60, "both_ways": False}]}
+    )
     rows = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 500, 505, A), ("b", 8, 10, A)])
     pairs = np.array([[0, 1], [0, 2]])
     typical, late = evidence.time(rows, pairs, site, 20.0)
@@ -110,7 +112,7 @@ def test_a_link_knows_the_way():
 
 
 def test_a_link_whose_time_is_not_known_says_that_views_do_not_overlap():
-    site = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 4}]})
+    site = Site.model_validate({"links": [{"start": "a", "end": "b", "min_time": 4}]})
     rows = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 8, 10, A), ("b", 3, 4, A)])
     pairs = np.array([[0, 1]])
     assert evidence.time(rows, pairs, site, 20.0) == evidence.time(rows, pairs, Site(), 20.0)
@@ -142,10 +144,10 @@ def test_homography_from_points_is_the_one_given():
     ("values", "words"),
     [
         ({"cameras": {"a": {}}, "overlaps": [["a", "hal"]]}, r"overlaps\.0: no camera 'hal'; there are a"),
-        ({"links": [{"start": "a", "end": "b", "least": 9, "typical": 5, "most": 20}]}, "least <= typical <= most"),
+        ({"links": [{"start": "a", "end": "b", "min_time": 9, "typical_time": 5, "max_time": 20}]}, "min_time <= typical_time <= max_time"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0]] * 3}}}, "at least four"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 3]]}}}, "one line"),
-        ({"links": [{"start": "a", "end": "b", "typical": 5}]}, "give both typical and most"),
+        ({"links": [{"start": "a", "end": "b", "typical_time": 5}]}, "give both typical_time and max_time"),
         ({"overlap": []}, "overlap"),
     ],
 )
@@ -176,7 +178,7 @@ def test_a_tracklet_without_looks_stays_alone_and_the_doubtful_is_listed():
     between = (np.array(A) + np.array(B)).tolist()
     found = associate(
         tracklets([("a", 0, 10, A), ("b", 12, 20, NOBODY), ("b", 30, 40, between)]),
-        settings=AssociationSettings(slope=25, offset=-6.6, shared=0),
+        settings=AssociationSettings(slope=25, offset=-6.6, shared_weight=0),
     )
     assert found.ids.tolist() == [1, 2, 3]
     assert found.uncertain.tolist() == [[0, 2]]
@@ -217,5 +219,5 @@ def test_empty_one_and_wrong():
         tracklets([("a", 3, 1, A)])
     with pytest.raises(ValueError, match="tracks has 2 rows"):
         Tracklets(np.array(["a"]), np.arange(2), np.zeros(1), np.ones(1), np.zeros((1, 2), np.float32))
-    with pytest.raises(ValueError, match="visits must be over 0"):
-        AssociationSettings(visits=0)
+    with pytest.raises(ValueError, match="prior_tracklets"):
+        AssociationSettings(prior_tracklets=0)

@@ -120,7 +120,7 @@ def test_looks_are_asked_for_sparingly(tmp_path):
     """Everybody once; again after a while who is not covered; rows that are not to be counted never."""
     path = tmp_path / "t.txt"
     path.write_text("".join(f"{f},1,0,0,20,50,1\n{f},2,5,-5,20,50,1\n{f},9,90,0,20,50,0\n" for f in range(1, 21)))
-    tracks, asked = GivenTracks(path, TrackerSettings(refresh=0.5)), []
+    tracks, asked = GivenTracks(path, TrackerSettings(refresh_interval=0.5)), []
     for frame in range(1, 21):
         rows = tracks.wanted(frame, frame / 10).tolist()
         found = tracks.tracks(frame, frame / 10, rows)

@@ -127,9 +127,17 @@ def test_pair_scores_by_hand():
         (["associate", "{tmp}/nowhere", "-o", "{tmp}/o"], 2, "no tracklets.parquet there; give the output folder of passerby run"),
         (["associate", "{run}", "{other}", "-o", "{tmp}/o"], 2, "another re-ID model"),
         (["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/no.yaml"], 2, "no such site file"),
-        (["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/bad.yaml"], 2, "links.0.typical"),
-        (["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/typo.yaml"], 2, "known here: cameras, links, overlaps"),
-        (["associate", "{run}", "-o", "{tmp}/o", "--set", "association.visit=3"], 2, "did you mean 'association.visits'"),
+        (
+            ["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/bad.yaml"],
+            2,
+            "bad.yaml, line 2: links.0.typical_time: must be a valid number",
+        ),
+        (
+            ["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/typo.yaml"],
+            2,
+            "typo.yaml, line 1: camera: unknown key; did you mean cameras?",
+        ),
+        (["associate", "{run}", "-o", "{tmp}/o", "--set", "association.prior_tracklet=3"], 2, "did you mean association.prior_tracklets?"),
         (["associate", "{run}", "-o", "{run}/door/tracks.txt"], 5, "cannot be written"),
         (["eval-identities", "{run}", "--gt", "dor={run}/door/gt.txt"], 2, "there are door, hall"),
         (["eval-identities", "{run}", "--gt", "door={run}/door/gt.txt"], 2, "no identities.parquet"),
@@ -137,7 +145,7 @@ def test_pair_scores_by_hand():
 )
 def test_mistakes_are_told_in_a_line(run, tmp_path, words, code, says):
     recorded(tmp_path / "other", [("yard", 1, 1, 20)], FACTS | {"reid": "1" * 64})
-    (tmp_path / "bad.yaml").write_text("links:\n  - {start: door, end: hall, typical: soon, most: 3}\n")
+    (tmp_path / "bad.yaml").write_text("links:\n  - {start: door, end: hall, typical_time: soon, max_time: 3}\n")
     (tmp_path / "typo.yaml").write_text("camera: {}\n")
     done = passerby(*(word.format(tmp=tmp_path, run=run, other=tmp_path / "other") for word in words))
     assert done.returncode == code, done.stderr

@@ -74,12 +74,12 @@ def test_two_who_look_alike_take_what_fits_both_best():
 
 def test_a_decision_waits_until_enough_is_known():
     first = update("a", 1, 0, 1, A, weight=0.5)
-    linker = Linker(settings=LinkerSettings(lateness=0, enough=2, patience=10))
+    linker = Linker(settings=LinkerSettings(lateness=0, min_weight=2, max_wait=10))
     linker.add([first])
     assert linker.advance(9) == []
     linker.add([update("a", 1, 0, 9.5, A, weight=3)])
-    assert [event.time for event in linker.advance(11)] == [10]  # enough; without it the same at 10, when patience ends
-    alone = Linker(settings=LinkerSettings(lateness=0, enough=2, patience=4))
+    assert [event.time for event in linker.advance(11)] == [10]  # enough; without it the same at 10, when max_wait ends
+    alone = Linker(settings=LinkerSettings(lateness=0, min_weight=2, max_wait=4))
     alone.add([first])
     assert [event.time for event in alone.advance(11)] == [4]
 
@@ -88,7 +88,7 @@ def test_one_person_is_in_one_place_at_a_time_and_no_faster_than_the_way():
     rows = [("a", 1, 0, 10, A), ("a", 2, 5, 15, A), ("b", 1, 8, 12, A)]
     assert len(set(linked([update(*row) for row in rows])[0].values())) == 2  # where views overlap is not known
     assert len(set(linked([update(*row) for row in rows], Site(overlaps=()))[0].values())) == 3
-    way = Site.model_validate({"links": [{"start": "a", "end": "b", "least": 30, "typical": 40, "most": 60}]})
+    way = Site.model_validate({"links": [{"start": "a", "end": "b", "min_time": 30, "typical_time": 40, "max_time": 60}]})
     soon = [update("a", 1, 0, 10, A), update("b", 1, 20, 30, A), update("b", 2, 50, 60, A)]
     identities = linked(soon, way)[0]
     assert identities["b", 2] == identities["a", 1] != identities["b", 1]
@@ -164,7 +164,7 @@ def test_without_looks_everybody_is_alone():
 def test_neither_order_of_arrival_nor_repetition_changes_anything(seed):
     rng = np.random.default_rng(seed)
     updates, _ = growing(rng)
-    allowed = LinkerSettings(lateness=6, settle=30)
+    allowed = LinkerSettings(lateness=6, settle_time=30)
     straight = Linker(settings=allowed)
     straight.add(updates)
     wanted = straight.finish()
@@ -218,7 +218,7 @@ def test_it_finds_what_offline_association_finds():
 
 
 def test_a_late_update_is_counted_and_changes_nothing():
-    linker = Linker(settings=LinkerSettings(lateness=0, settle=10))
+    linker = Linker(settings=LinkerSettings(lateness=0, settle_time=10))
     linker.add([update("a", 1, 0, 5, A)])
     linker.advance(100)
     before = linker.identities
@@ -231,7 +231,7 @@ def test_a_late_update_is_counted_and_changes_nothing():
 
 def test_memory_is_bounded():
     rng = np.random.default_rng(0)
-    linker = Linker(settings=LinkerSettings(lateness=0, settle=10, retention=600, exemplars=2))
+    linker = Linker(settings=LinkerSettings(lateness=0, settle_time=10, retention=600, exemplars=2))
     looks = np.eye(16)
     for track in range(600):  # sixteen people come and go for two hours
         start = track * 12.0
@@ -240,7 +240,7 @@ def test_memory_is_bounded():
         assert len(linker.identities) <= 600 / 12 + 4
         assert len(linker) <= 16
         assert len(linker._graph.looks) <= 16 * 3 * 2 + 2  # people, cameras, exemplars
-    crowd = Linker(settings=LinkerSettings(lateness=0, settle=5, most=20))
+    crowd = Linker(settings=LinkerSettings(lateness=0, settle_time=5, max_people=20))
     for track in range(100):
         crowd.add([update("a", track, track * 10.0, track * 10.0 + 5, rng.normal(size=64))])
         crowd.advance(track * 10.0 + 10)
@@ -259,8 +259,8 @@ def test_wrong_input_is_refused():
     linker.add([update("a", 1, 0, 1, A)])
     with pytest.raises(ValueError, match="has 2 dimensions, those before 4"):
         linker.add([update("a", 2, 0, 1, [1, 0])])
-    with pytest.raises(ValueError, match="settle must be over 0"):
-        LinkerSettings(settle=0)
+    with pytest.raises(ValueError, match="settle_time"):
+        LinkerSettings(settle_time=0)
 
 
 # clustering brought up to date

@@ -29,27 +29,27 @@ def test_without_a_gate_every_frame_is_looked_at():
 
 
 def test_a_still_scene_is_looked_at_as_often_as_said():
-    assert looked_at([noisy(seed) for seed in range(9)], most=3) == [True, False, False, False] * 2 + [True]
+    assert looked_at([noisy(seed) for seed in range(9)], max_skipped=3) == [True, False, False, False] * 2 + [True]
 
 
 def test_somebody_small_who_comes_in_is_seen_at_once():
     person = SCENE.copy()
     cv2.rectangle(person, (300, 200), (308, 224), (20, 20, 20), -1)  # 24 px high
-    assert looked_at([SCENE, SCENE, person, person, SCENE], most=100) == [True, False, True, False, True]
+    assert looked_at([SCENE, SCENE, person, person, SCENE], max_skipped=100) == [True, False, True, False, True]
 
 
 def test_a_slow_change_adds_up():
     """Each frame is compared with the last one looked at, not with the one before it."""
-    assert sum(looked_at([np.full((90, 160, 3), 60 + step, np.uint8) for step in range(31)], most=1000, change=10)) == 3
+    assert sum(looked_at([np.full((90, 160, 3), 60 + step, np.uint8) for step in range(31)], max_skipped=1000, change_threshold=10)) == 3
 
 
 def test_another_size_is_a_change():
-    assert looked_at([SCENE, cv2.resize(SCENE, (320, 240)), cv2.resize(SCENE, (320, 240))], most=9) == [True, True, False]
+    assert looked_at([SCENE, cv2.resize(SCENE, (320, 240)), cv2.resize(SCENE, (320, 240))], max_skipped=9) == [True, True, False]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(0, 6))
 def test_nobody_waits_longer_than_said(levels, most):
-    looked = looked_at([np.full((12, 16, 3), 60 * level, np.uint8) for level in levels], most=most)
+    looked = looked_at([np.full((12, 16, 3), 60 * level, np.uint8) for level in levels], max_skipped=most)
     waits = np.diff([at for at, seen in enumerate(looked) if seen] + [len(looked)])
     assert (waits <= most + 1).all()
     changed = [at for at in range(1, len(levels)) if levels[at] != levels[at - 1]]

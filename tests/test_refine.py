@@ -75,7 +75,7 @@ def test_the_smoother_is_filterpys_and_takes_noise_away():
     oracle.x, oracle.F, oracle.H = np.array([[centre[0]], [0.0]]), np.array([[1, dt], [0, 1]]), np.array([[1.0, 0]])
     oracle.P = np.diag([(config.measurement_noise * unit) ** 2, unit**2])
     oracle.R *= (config.measurement_noise * unit) ** 2
-    oracle.Q = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * (config.acceleration * unit) ** 2 + np.eye(2) * 1e-9
+    oracle.Q = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * (config.acceleration_noise * unit) ** 2 + np.eye(2) * 1e-9
     start = oracle.x.copy(), oracle.P.copy()
     means, covariances, _, _ = oracle.batch_filter(list(centre[1:]))
     mine = oracle.rts_smoother(np.concatenate([start[0][None], means]), np.concatenate([start[1][None], covariances]))[0]
@@ -121,7 +121,7 @@ def test_nothing_is_lost_and_the_order_changes_nothing(seed):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="reach must be over 0"):
+    with pytest.raises(ValueError, match="reach"):
         RefineSettings(reach=0)
     assert refine([], TIMES) == []
 
@@ -154,9 +154,13 @@ def test_any_trackers_text_with_its_video(tmp_path):
         pictures.append(picture)
     clip = write_clip(tmp_path / "clip.mp4", pictures, rate=10)
     (tmp_path / "tracks.txt").write_text("\n".join(lines) + "\n")
-    done = passerby("refine", "--tracks", tmp_path / "tracks.txt", "--video", clip, "-o", tmp_path / "out.txt", "--set", "refine.edge=0")
+    done = passerby(
+        "refine", "--tracks", tmp_path / "tracks.txt", "--video", clip, "-o", tmp_path / "out.txt", "--set", "refine.edge_margin=0"
+    )
     assert done.returncode == 0, done.stderr
-    motion = passerby("refine", "--tracks", tmp_path / "tracks.txt", "-o", tmp_path / "motion.txt", "--set", "refine.edge=0", "--json")
+    motion = passerby(
+        "refine", "--tracks", tmp_path / "tracks.txt", "-o", tmp_path / "motion.txt", "--set", "refine.edge_margin=0", "--json"
+    )
     assert json.loads(motion.stdout) == {"tracks": {"before": 3, "after": 3}}  # in so small a scene place alone says too little
     rows = read_tracks(tmp_path / "out.txt")
     assert set(rows.ids.tolist()) == {1, 5}
@@ -172,7 +176,10 @@ def test_any_trackers_text_with_its_video(tmp_path):
         (["refine", "{tmp}", "-o", "{tmp}/o"], "no tracklets.parquet there"),
         (["refine", "--tracks", "{tmp}/no.txt", "-o", "{tmp}/o"], "no such file"),
         (["refine", "--tracks", "{tmp}/bad.txt", "-o", "{tmp}/o"], "bad.txt, line 2"),
-        (["refine", "--tracks", "{tmp}/bad.txt", "-o", "{tmp}/o", "--set", "refine.gap=-1"], "gap must not be negative"),
+        (
+            ["refine", "--tracks", "{tmp}/bad.txt", "-o", "{tmp}/o", "--set", "refine.max_join_gap=-1"],
+            "refine.max_join_gap: must be greater than or equal to 0",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, words, says):

@@ -62,7 +62,7 @@ def test_everything_promised_is_there(finished):
     assert camera["skipped"] == camera["failed"] == 0
     assert record["models"]["reid"]["sha256"]
     assert record["timing"]["stages_seconds"]["track"] > 0
-    assert record["config"]["tracker"]["keep"] > 0
+    assert record["config"]["tracker"]["max_lost"] > 0
     rows = rows_of(out / "walk/tracks.txt")
     assert rows.shape[1] == 10
     assert set(rows[:, 1]) == {1, 2}
@@ -225,7 +225,7 @@ def test_a_signal_leaves_valid_outputs(long_run, tmp_path, number, code):
         (["run", "-o", "{dir}/o"], 2, "no video given"),
         (["run", "{clip}"], 2, "no output folder"),
         (["run", "{clip}", "{clip}", "-o", "{dir}/o"], 2, "two cameras named 'walk'"),
-        (["run", "{clip}", "-o", "{dir}/o", "--set", "tracker.kepp=1"], 2, "did you mean 'tracker.keep'"),
+        (["run", "{clip}", "-o", "{dir}/o", "--set", "tracker.max_lots=1"], 2, "did you mean tracker.max_lost?"),
         (["run", "{clip}", "-o", "{dir}/o", "--config", "{dir}/none.yaml"], 2, "no such configuration file"),
         (["run", "{clip}", "-o", "{dir}/o", "--start", "soon"], 2, "not a time"),
         (["run", "{clip}", "-o", "{dir}/o", "--detections", "{dir}/none.txt"], 2, "none.txt: no such file"),
@@ -278,11 +278,11 @@ def test_a_video_that_cannot_be_finished_ends_the_run_with_a_message(walkers, tm
 
 
 def test_a_dry_run_opens_everything_and_writes_nothing(walkers, tmp_path):
-    done = passerby("run", walkers[0], "-o", tmp_path / "out", "--dry-run", "--set", "tracker.keep=8")
+    done = passerby("run", walkers[0], "-o", tmp_path / "out", "--dry-run", "--set", "tracker.max_lost=8")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["cameras"]["walk"]["frames"] == 60
-    assert told["config"]["tracker"]["keep"] == 8
+    assert told["config"]["tracker"]["max_lost"] == 8
     assert told["models"]["detector"]["sha256"]
     assert not (tmp_path / "out").exists()
 
@@ -292,7 +292,7 @@ def test_another_runs_folder_is_not_resumed(long_run, tmp_path):
     process = start([*long_run, "-o", out], out)
     process.kill()
     process.wait()
-    done = passerby(*long_run, "-o", out, "--resume", "--set", "tracker.keep=1")
+    done = passerby(*long_run, "-o", out, "--resume", "--set", "tracker.max_lost=1")
     assert done.returncode == 2
     assert "other sources, models or settings" in done.stderr
 
@@ -326,7 +326,7 @@ def test_a_still_scene_skips_the_detector(tmp_path):
     cv2.rectangle(changed, (100, 60), (140, 200), (30, 30, 160), -1)
     clip = write_clip(tmp_path / "still.mp4", [scene] * 10 + [changed] * 10, rate=10)
     out = tmp_path / "out"
-    words = ["--detector", "person-n", "--set", "detector.size=320", "--set", "motion_gate.most=6"]
+    words = ["--detector", "person-n", "--set", "detector.size=320", "--set", "motion_gate.max_skipped=6"]
     done = passerby("run", clip, "-o", out, "--no-video", "--json", *words)
     assert done.returncode == 0, done.stderr
     camera = json.loads(done.stdout)["cameras"]["still"]

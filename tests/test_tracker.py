@@ -199,7 +199,7 @@ def test_the_order_of_detections_changes_nothing(seed, people):
 
 
 def test_memory_is_bounded():
-    tracker = DeepSort(keep=0.5)
+    tracker = DeepSort(max_lost=0.5)
     rng = np.random.default_rng(0)
     for t in range(400):
         looks = rng.normal(size=(5, 16)).astype(np.float32)
@@ -250,7 +250,7 @@ def test_the_running_mean_forgets_slowly():
     mean = np.array([0.25, 0.75])
     assert gallery.distance_to_mean(slots, unit(0, 1)[None])[0, 0] == pytest.approx(1 - 0.75 / np.linalg.norm(mean))
     assert gallery.distance_to_mean(slots, unit(0, 1)[None])[1, 0] == 2
-    seen = play([[(100 + 10 * t, 200, A), (400 - 10 * t, 210, B)] for t in range(31)], similarity="mean")
+    seen = play([[(100 + 10 * t, 200, A), (400 - 10 * t, 210, B)] for t in range(31)], similarity="ema")
     assert seen[0] == seen[-1]
 
 
@@ -269,8 +269,8 @@ def test_supervision_in_and_out():
 
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="high"):
-        DeepSort(high=1.5)
-    with pytest.raises(TypeError):
+        DeepSort(high_threshold=1.5)
+    with pytest.raises(ValueError, match="hihg"):
         DeepSort(hihg=0.5)
 
 
@@ -311,9 +311,9 @@ def test_occlusion_behind_another_keeps_both_ids():
 def test_re_entry_within_the_memory_is_the_same_person_and_later_is_not():
     there = [[(100 + 5 * t, 200, A)] for t in range(10)]
     back = [[(160 + 5 * t, 200, A)] for t in range(10)]
-    seen = play(there + [[]] * 15 + back, keep=3.0)
+    seen = play(there + [[]] * 15 + back, max_lost=3.0)
     assert seen[-1]["a"] == seen[1]["a"]
-    seen = play(there + [[]] * 40 + back, keep=3.0)
+    seen = play(there + [[]] * 40 + back, max_lost=3.0)
     assert seen[-1]["a"] != seen[1]["a"]
 
 

@@ -8,45 +8,83 @@ and Striebel (1965) with filterpy.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from detectors.runtime.settings import Heights, Nats, Seconds, Settings
 from tracker.following import costs
 from tracker.following.assignment import assign
 from tracker.following.kalman import to_centre, to_corners
-from tracker.following.settings import TrackerSettings, not_negative, over_zero
+from tracker.following.settings import TrackerSettings
 from tracker.linking import evidence
 
+_TRACKER = TrackerSettings()
 
-@dataclass(frozen=True)
-class RefineSettings:
-    """Settings of ``refine``: the home of its defaults. Lengths in heights of the person, evidence in nats.
 
-    ``slope``, ``offset``: the re-ID model's calibration of pooled embeddings (None: the run's own, or an MPN's). A track is
-    split where both sides have ``split_looks`` embeddings and the evidence that they are one person is under ``split``; an end
-    and a beginning at most ``gap`` seconds apart are joined for more than ``join``: a person out of sight is found within
-    ``reach`` plus ``reach_per_second`` (standard deviations), and who ends or begins within ``edge`` of the edge left or came and
-    is not joined: that is for association to say. Gaps up to ``fill`` seconds are filled; ``smooth`` False
-    leaves the boxes seen as they are.
+class RefineSettings(Settings):
+    """Post-processing of tracks: split at identity switches, join fragments, fill gaps by interpolation, smooth boxes.
+
+    Lengths are in heights of the person, evidence is in log odds (nats).
     """
 
-    slope: float | None = None
-    offset: float | None = None
-    split: float = -4.0
-    split_looks: int = 3
-    gap: float = 10.0
-    join: float = TrackerSettings.join
-    reach: float = TrackerSettings.reach
-    reach_per_second: float = TrackerSettings.reach_per_second
-    edge: float = TrackerSettings.edge
-    fill: float = 2.0
-    smooth: bool = True
-    measurement_noise: float = 0.04
-    acceleration: float = 0.6
-
-    def __post_init__(self) -> None:
-        not_negative(self, "gap", "fill", "reach_per_second")
-        over_zero(self, "split_looks", "reach", "measurement_noise", "acceleration")
+    slope: float | None = Field(
+        default=None,
+        title="Calibration slope",
+        description="As `association.slope`. Default: that of the run, or of the re-ID model.",
+    )
+    offset: float | None = Field(
+        default=None, title="Calibration offset", description="As `association.offset`. Default: that of the run, or of the re-ID model."
+    )
+    split_threshold: Nats = Field(
+        default=-4.0, title="Split threshold", description="Split a track if the log odds that both parts are one person are under this."
+    )
+    min_split_embeddings: Annotated[int, Field(json_schema_extra={"unit": "embeddings"})] = Field(
+        default=3, ge=1, title="Minimum embeddings for a split", description="Minimum number of embeddings on each side of a split."
+    )
+    max_join_gap: Seconds = Field(
+        default=10.0,
+        ge=0,
+        title="Maximum gap to join",
+        description="Maximum time between the end of one track and the start of another that are joined.",
+    )
+    join_threshold: Nats = Field(
+        default=_TRACKER.join_threshold,
+        title="Join threshold",
+        description="Join two tracks if the log odds of appearance, place and size exceed this.",
+    )
+    reach: Heights = Field(
+        default=_TRACKER.reach,
+        gt=0,
+        title="Reach",
+        description="Standard deviation of where a lost person reappears, right after they were lost.",
+    )
+    reach_per_second: Annotated[float, Field(json_schema_extra={"unit": "person heights per s"})] = Field(
+        default=_TRACKER.reach_per_second,
+        ge=0,
+        title="Reach per second",
+        description="Growth of that standard deviation with the time lost.",
+    )
+    edge_margin: Heights = Field(
+        default=_TRACKER.edge_margin,
+        ge=0,
+        title="Edge margin",
+        description="Do not join tracks that end or start within this distance of the edge of the scene: people leave and enter there. "
+        "Association links them instead.",
+    )
+    max_fill_gap: Seconds = Field(
+        default=2.0, ge=0, title="Maximum gap to fill", description="Interpolate gaps in a track up to this long."
+    )
+    smooth: bool = Field(
+        default=True, title="Smooth", description="Smooth detected boxes (Rauch-Tung-Striebel). `false`: smooth interpolated boxes only."
+    )
+    measurement_noise: Heights = Field(
+        default=0.04, gt=0, title="Measurement noise", description="Smoother: standard deviation of a detected box's centre and size."
+    )
+    acceleration_noise: Annotated[float, Field(json_schema_extra={"unit": "person heights per s per √s"})] = Field(
+        default=0.6, gt=0, title="Acceleration noise", description="Smoother: process noise, white acceleration."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +144,13 @@ def pooled(embeddings: np.ndarray) -> np.ndarray:
 
 def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
     """The track, or its parts between identity switches; parts after the first get ids from ``fresh`` on."""
-    n, least = len(track.embeddings), settings.split_looks
+    n, least = len(track.embeddings), settings.min_split_embeddings
     if n < 2 * least:
         return [track]
     cuts = range(least, n - least + 1)
     odds = [_odds(track.embeddings[:cut], track.embeddings[cut:], settings) for cut in cuts]
     at = int(np.argmin(odds))
-    if odds[at] >= settings.split:
+    if odds[at] >= settings.split_threshold:
         return [track]
     cut = cuts[at]
     moment = (track.embedding_times[cut - 1] + track.embedding_times[cut]) / 2
@@ -126,11 +164,11 @@ def split(track: Track, settings: RefineSettings, fresh: int) -> list[Track]:
 
 
 def join(tracks: list[Track], settings: RefineSettings) -> list[Track]:
-    """Join fragments: assign track ends to track starts, repeatedly, until no pair exceeds ``join``."""
+    """Join fragments: assign track ends to track starts, repeatedly, until no pair exceeds ``join_threshold``."""
     while len(tracks) > 1:
         tracks = sorted(tracks, key=lambda track: (track.frames[0], track.id))
         odds = _join_odds(tracks, settings)
-        ends, starts = assign(-odds, -settings.join)
+        ends, starts = assign(-odds, -settings.join_threshold)
         if not len(ends):
             break
         after = dict(zip(ends.tolist(), starts.tolist(), strict=True))
@@ -153,11 +191,11 @@ def _join_odds(tracks: list[Track], settings: RefineSettings) -> np.ndarray:
     odds = costs.return_odds(last, first, gap, scene, settings.reach, settings.reach_per_second)
     appearance = np.zeros((n, n))
     for a in range(n):
-        for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.gap)).tolist():
+        for b in np.flatnonzero((gap[a] > 0) & (gap[a] <= settings.max_join_gap)).tolist():
             if len(tracks[a].embeddings) and len(tracks[b].embeddings):
                 appearance[a, b] = _odds(tracks[a].embeddings, tracks[b].embeddings, settings)
-    left, came = costs.at_edge(last, scene, settings.edge), costs.at_edge(first, scene, settings.edge)
-    may = (gap > 0) & (gap <= settings.gap) & ~left[:, None] & ~came[None]
+    left, came = costs.at_edge(last, scene, settings.edge_margin), costs.at_edge(first, scene, settings.edge_margin)
+    may = (gap > 0) & (gap <= settings.max_join_gap) & ~left[:, None] & ~came[None]
     return np.where(may, odds + appearance - np.log(max(n, 2) / 2), -np.inf)
 
 
@@ -171,12 +209,12 @@ def _concatenated(tracks: list[Track]) -> Track:
 
 
 def smooth(track: Track, times: np.ndarray, settings: RefineSettings) -> Track:
-    """Smooth boxes with a Rauch-Tung-Striebel smoother; gaps up to ``fill`` seconds are filled, with the lower score of their ends."""
+    """Smooth boxes with a Rauch-Tung-Striebel smoother; gaps up to ``max_fill_gap`` seconds are filled, with the lower score of their ends."""
     frames = np.arange(track.frames[0], track.frames[-1] + 1)
     at = np.searchsorted(track.frames, frames)  # the row at, or next after, each frame
     seen = track.frames[at] == frames
     gap = np.where(seen, 0.0, track.times[at] - track.times[np.maximum(at - 1, 0)])
-    kept = np.flatnonzero(seen | (gap <= settings.fill))
+    kept = np.flatnonzero(seen | (gap <= settings.max_fill_gap))
     frames, at, seen = frames[kept], at[kept], seen[kept]
     when = times[frames - 1].copy()
     when[seen] = track.times[at[seen]]
@@ -205,7 +243,7 @@ def _rts(times: np.ndarray, measured: list[np.ndarray | None], settings: RefineS
         dt = float(times[step] - times[step - 1]) if step else 0.0
         transition = np.eye(8)
         transition[:4, 4:] = np.eye(4) * dt
-        block = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * (settings.acceleration * unit) ** 2
+        block = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * (settings.acceleration_noise * unit) ** 2
         noise = np.kron(block, np.eye(4)) + np.eye(8) * 1e-9
         if step:
             filter_.predict(F=transition, Q=noise)

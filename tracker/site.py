@@ -6,26 +6,32 @@ import math
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from detectors.runtime.settings import Seconds, Settings
 
 Row = tuple[float, float, float]
 Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
 
 
-class CameraPlace(BaseModel):
-    """A camera: ``offset`` seconds to add to its times so that all cameras' agree; ``ground``: image px to metres on the floor.
+class CameraPlace(Settings):
+    """Where one camera is and what it covers. Give the ground plane as `ground` or as `points`, not both."""
 
-    The homography is given as three rows, or follows from at least four ``points`` ((x px, y px, x m, y m), clicked on the floor).
-    Polygons in px: people whose feet are outside of ``only`` or within ``ignore`` (where nobody can be: a screen, a poster) do not count.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    offset: float = 0.0
-    ground: tuple[Row, Row, Row] | None = None
-    points: tuple[tuple[float, float, float, float], ...] = ()
-    only: tuple[Polygon, ...] = ()
-    ignore: tuple[Polygon, ...] = ()
+    offset: Seconds = Field(default=0.0, title="Clock offset", description="Add this to the camera's times, so that all clocks agree.")
+    ground: tuple[Row, Row, Row] | None = Field(
+        default=None, title="Ground homography", description="3 x 3 matrix from image px to metres on the floor, by rows."
+    )
+    points: tuple[tuple[float, float, float, float], ...] = Field(
+        default=(),
+        title="Ground points",
+        description="At least four points on the floor, not on one line: x px, y px, x m, y m. The homography follows from them.",
+    )
+    only: tuple[Polygon, ...] = Field(
+        default=(), title="Areas to keep", description="Polygons in px: drop people whose feet are in none of them."
+    )
+    ignore: tuple[Polygon, ...] = Field(
+        default=(), title="Areas to ignore", description="Polygons in px: drop people whose feet are in one of them (a screen, a poster)."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -56,42 +62,40 @@ def _equations(points: tuple[tuple[float, float, float, float], ...]) -> np.ndar
     return np.array(rows, float)
 
 
-class Link(BaseModel):
-    """``start`` leads to ``end``: people come out of the one and into the other after ``least`` to ``most`` seconds.
+class Link(Settings):
+    """A way from camera `start` to camera `end`, with its travel time. Leave out `typical_time` and `max_time` if it is not known."""
 
-    Without ``typical`` and ``most`` it is not known how long the way takes, only that it takes ``least``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    start: str
-    end: str
-    least: float = Field(default=0.0, ge=0)
-    typical: float | None = Field(default=None, gt=0)
-    most: float | None = Field(default=None, gt=0)
-    both_ways: bool = True
+    start: str = Field(title="Start", description="Camera that people leave.")
+    end: str = Field(title="End", description="Camera that they enter next.")
+    min_time: Seconds = Field(default=0.0, ge=0, title="Minimum travel time", description="Nobody makes the way faster than this.")
+    typical_time: Seconds | None = Field(default=None, gt=0, title="Typical travel time", description="Most likely travel time.")
+    max_time: Seconds | None = Field(default=None, gt=0, title="Maximum travel time", description="Slower people took another way.")
+    both_ways: bool = Field(default=True, title="Both ways", description="The way leads from `end` to `start` as well.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.typical is None) != (self.most is None):
-            raise ValueError("give both typical and most, or neither where the time is not known")
-        if self.typical is not None and self.most is not None and not (self.least <= self.typical <= self.most and self.least < self.most):
-            raise ValueError(f"least <= typical <= most must hold, not {self.least}, {self.typical}, {self.most}")
+        if (self.typical_time is None) != (self.max_time is None):
+            raise ValueError("give both typical_time and max_time, or neither if the travel time is not known")
+        least, typical, most = self.min_time, self.typical_time, self.max_time
+        if typical is not None and most is not None and not (least <= typical <= most and least < most):
+            raise ValueError(f"min_time <= typical_time <= max_time must hold, not {least}, {typical}, {most}")
         return self
 
 
-class Site(BaseModel):
-    """Cameras, ``links`` and ``overlaps`` (groups of cameras that see some of the same floor).
+class Site(Settings):
+    """The cameras of a site, the ways between them, and which views overlap. Everything is optional.
 
-    A person may be seen by two cameras at once if a group of ``overlaps`` has both; where ``overlaps`` is None, that is not
-    known, also by any two that no link joins: a way that takes time leads out of one view into another.
+    A person can be in two cameras at once if a group of `overlaps` holds both. Without `overlaps`, also in any two cameras that no
+    link joins.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cameras: dict[str, CameraPlace] = {}
-    links: tuple[Link, ...] = ()
-    overlaps: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...] | None = None
+    cameras: dict[str, CameraPlace] = Field(default={}, title="Cameras", description="Place and areas of each camera, by its name.")
+    links: tuple[Link, ...] = Field(default=(), title="Links", description="Ways between cameras.")
+    overlaps: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...] | None = Field(
+        default=None,
+        title="Overlapping views",
+        description="Groups of cameras that see some of the same floor. []: none do. Leave it out if it is not known.",
+    )
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -116,7 +120,7 @@ class Site(BaseModel):
         """Minimum time in seconds between a person's appearances in two cameras; -inf if both may see them at the same time."""
         if self.may_overlap(a, b):
             return -math.inf
-        ways = [link.least for link in (self.link(a, b), self.link(b, a)) if link is not None and a != b]
+        ways = [link.min_time for link in (self.link(a, b), self.link(b, a)) if link is not None and a != b]
         return min(ways, default=0.0)
 
     def link(self, start: str, end: str) -> Link | None:

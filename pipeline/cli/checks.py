@@ -87,18 +87,12 @@ def writable_file(path: Path, *suffixes: str) -> Path:
 
 
 def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
-    """Read and validate a recipe. Raises UsageError naming the file and the dotted key."""
-    from pydantic import ValidationError
+    """Read and validate a recipe. Raises UsageError naming the file, the line and the dotted key."""
+    from pipeline.formats.validation import validated
 
-    values = read_yaml(path, "recipe")
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: a recipe must be a mapping with the keys {', '.join(kind.model_fields)}")
-    try:
-        return kind.model_validate(values | ({"threads": threads} if threads else {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = f"; known keys: {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 else ""
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}{known}") from None
+    file = read_yaml(path, "recipe")
+    recipe = validated(kind, file.values, file.where)
+    return recipe.model_copy(update={"threads": threads}) if threads else recipe
 
 
 def precision_of(text: str, known: tuple[str, ...]) -> Any:

@@ -50,7 +50,7 @@ class CameraRun:
 
     def __init__(self, camera: Camera, config: Config, sinks: Sequence[Sink]) -> None:
         self.camera, self.sinks = camera, tuple(sinks)
-        self.high = config.tracker.high
+        self.high = config.tracker.high_threshold
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker)
         self.scene = StillScene(config.motion_gate)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from detectors import Detector
@@ -35,7 +34,7 @@ def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -
     """The outputs of one camera alone, below ``out/<camera>``; ``opened`` closes them."""
     folder, source = out / camera.name, camera.source
     folder.mkdir(parents=True, exist_ok=True)
-    fill = 0.0 if camera.tracks else config.output.fill  # another tracker's gaps are its own
+    fill = 0.0 if camera.tracks else config.output.max_fill_gap  # another tracker's gaps are its own
     sinks: list[Sink] = [TracksText(folder / "tracks.txt", fill)]
     opened.callback(sinks[0].close)
     if config.output.video:
@@ -60,7 +59,7 @@ def run(
     Raises OutputError where an output cannot be written; the others are finished all the same.
     """
     if embedder is not None and config.tracker.gate is None:
-        config = config.model_copy(update={"tracker": replace(config.tracker, gate=embedder.facts.calibration.gate)})
+        config = config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
     opened, runs = ExitStack(), dict[str, CameraRun]()
     try:
         try:

@@ -36,10 +36,10 @@ class GivenTracks:
         return Detections(self._boxes[self._at(frame)], self._scores[self._at(frame)])
 
     def wanted(self, frame: int, time: float) -> np.ndarray:
-        """(m,) rows of ``detections(frame)`` to embed: tracks without an embedding, and visible ones after ``refresh`` seconds."""
-        clear = visibility(self._boxes[self._at(frame)].astype(np.float64)) >= self.settings.visible
+        """(m,) rows of ``detections(frame)`` to embed: tracks without an embedding, and visible ones after ``refresh_interval`` seconds."""
+        clear = visibility(self._boxes[self._at(frame)].astype(np.float64)) >= self.settings.min_gallery_visibility
         ago = np.array([time - self._embedded.get(int(who), -np.inf) for who in self.ids[self._at(frame)]])
-        return np.flatnonzero(np.isinf(ago) | (clear & (ago >= self.settings.refresh)))
+        return np.flatnonzero(np.isinf(ago) | (clear & (ago >= self.settings.refresh_interval)))
 
     def tracks(self, frame: int, time: float, embedded: list[int]) -> Tracks:
         """The tracks of ``frame``, after its rows ``embedded`` were."""

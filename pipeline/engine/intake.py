@@ -35,7 +35,7 @@ class FilesInStep:
         selection = Selection(reading.every, reading.start, reading.end)
         with ExitStack() as opened:  # a reader that cannot start closes those before it
             for run in runs:
-                frames = Prefetch(run.camera.source.read(selection), reading.ahead)
+                frames = Prefetch(run.camera.source.read(selection), reading.prefetch)
                 opened.callback(frames.close)
                 self._live[run.camera.name] = run, iter(frames)
             self._close = opened.pop_all()

@@ -20,13 +20,15 @@ class StillScene:
 
     def needs_detector(self, image: np.ndarray) -> bool:
         """Whether (h, w, 3) uint8 ``image`` is to be looked at; it is then what the next ones are compared with."""
-        if not self.settings.most:
+        if not self.settings.max_skipped:
             return True
         small = reduced(image)
         still = (
-            self._seen is not None and self._seen.shape == small.shape and float(np.abs(small - self._seen).max()) <= self.settings.change
+            self._seen is not None
+            and self._seen.shape == small.shape
+            and float(np.abs(small - self._seen).max()) <= self.settings.change_threshold
         )
-        if still and self._skipped < self.settings.most:
+        if still and self._skipped < self.settings.max_skipped:
             self._skipped += 1
             return False
         self._seen, self._skipped = small, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def identities_of(recorded: RecordedTracklets, out: Path) -> np.ndarray:
 def curve(recorded: RecordedTracklets, truth: np.ndarray, site: Site, settings: AssociationSettings) -> list[tuple[float, PairScores]]:
     """Pair scores over thresholds from -6 to 10 nats around the one set."""
     thresholds = settings.threshold + np.arange(-6.0, 10.5, 1.0)
-    return [(float(t), pair_scores(identify(recorded, site, replace(settings, threshold=float(t))).ids, truth)) for t in thresholds]
+    return [(float(t), pair_scores(identify(recorded, site, settings.changed(threshold=float(t))).ids, truth)) for t in thresholds]
 
 
 def plot_curve(points: list[tuple[float, PairScores]], chosen: PairScores, path: Path) -> None:

@@ -10,7 +10,7 @@ from tracker import TrackerSettings
 
 CROP_HEIGHT = 128  # px of a kept crop
 MAX_EMBEDDINGS = 16  # single embeddings kept of a track, to see later whether it changed person
-LEAST_VISIBLE = TrackerSettings().visible  # share of a box that nobody covers, from which its crop shows one person
+LEAST_VISIBLE = TrackerSettings().min_gallery_visibility  # share of a box that nobody covers, from which its crop shows one person
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,7 +125,7 @@ def calibrated(settings: S, facts: Mapping[str, float | str]) -> S:
     """``settings`` with the calibration (``slope``, ``offset``) that a run carries, where they name no other."""
     if settings.slope is not None or settings.offset is not None or "slope" not in facts:
         return settings
-    return replace(settings, slope=float(facts["slope"]), offset=float(facts["offset"]))
+    return settings.changed(slope=float(facts["slope"]), offset=float(facts["offset"]))
 
 
 def identify(recorded: RecordedTracklets, site: Site, settings: AssociationSettings) -> Identities:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -78,7 +77,7 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
             raise UsageError(f"{tracks}: a row of frame {rows.last_frame}, but {video} has {len(times)} frames")
     if embedder is not None and settings.slope is None and settings.offset is None:
         calibration = embedder.facts.for_tracklets
-        settings = replace(settings, slope=calibration.slope, offset=calibration.offset)
+        settings = settings.changed(slope=calibration.slope, offset=calibration.offset)
     given = []
     scores = rows.known_scores.clip(0, 1)
     for who, mine in grouped(rows.ids):

@@ -44,7 +44,7 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
 
 def given_run(specs: list[CameraSpec], config: Config, out: Path, site: Site) -> RunRecord:
     """A run over given tracks, without annotated video, for association with others."""
-    return run(Request(specs, config.model_copy(update={"output": config.output.model_copy(update={"video": False})}), out, site=site))
+    return run(Request(specs, config.changed(output=config.output.changed(video=False)), out, site=site))
 
 
 def _finish_association(out: Path, recorded: RecordedTracklets, found: Identities) -> Counts:

@@ -50,7 +50,7 @@ class AnnotatedVideo(Sink):
     def __init__(self, path: Path, width: int, height: int, rate: float, settings: Output) -> None:
         self.path, self.settings, self.rate = path, settings, rate
         self.size = (width - width % 2, height - height % 2)  # 4:2:0 needs even sides
-        self.codec = encoder(settings.quality)
+        self.codec = encoder(settings.video_crf)
         self._queue: queue.Queue[tuple[Frame, Tracks] | None] = queue.Queue(16)
         self._error: Exception | None = None
         self._ended = False  # the end has been taken from the queue

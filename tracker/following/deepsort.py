@@ -8,7 +8,7 @@ Motion and appearance costs are log likelihoods, so that they add up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,22 +69,22 @@ class State:
 
 
 class DeepSort:
-    """Track people in one fixed camera. ``DeepSort(gate=0.4, keep=5.0)`` overrides single settings.
+    """Track people in one fixed camera. ``DeepSort(gate=0.4, max_lost=5.0)`` overrides single settings.
 
     Time: ``time`` is in seconds and sets the step of the filter, so frames may be missing or late. The same time may be given again.
     An earlier time raises ValueError and does not change the tracker: call ``reset`` when a stream restarts.
     """
 
     def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
-        self.settings = replace(settings or TrackerSettings(), **changes)
+        self.settings = (settings or TrackerSettings()).changed(**changes)
         self._gate = UNCALIBRATED_GATE if self.settings.gate is None else self.settings.gate
-        self._axes = np.array([1.0, self.settings.vertical, self.settings.growth, self.settings.growth])
+        self._axes = np.array([1.0, self.settings.vertical_scale, self.settings.size_scale, self.settings.size_scale])
         self._next = 1
         self._start()
 
     def _start(self) -> None:
         self._state = State.empty()
-        self._gallery = Gallery(self.settings.gallery, self.settings.momentum)
+        self._gallery = Gallery(self.settings.gallery_size, self.settings.ema_momentum)
         self._time: float | None = None
         self._extent: np.ndarray | None = None
 
@@ -124,7 +124,7 @@ class DeepSort:
         embeddings.fetch(scene.wanted)
 
         # 1. high-score detections: by motion, and by appearance where there is an embedding
-        cost = costs.negative_log_likelihood(motion.take(live), measured[high], settings.measurement_noise, settings.tail)
+        cost = costs.negative_log_likelihood(motion.take(live), measured[high], settings.measurement_noise, settings.degrees_of_freedom)
         cost += settings.score_weight * (1 - scores[high])
         distance = self._distance(embeddings, state.slots[live], high)
         r, c = assign(cost + self._appearance(distance, visible[high]), settings.match_limit)
@@ -133,8 +133,8 @@ class DeepSort:
 
         # 2. re-identification of tracks lost inside the scene: by appearance, and by how far a person can have walked
         lost = left_tracks[~recent[left_tracks] & ~self._at_edge(state.last[left_tracks])]
-        back = left_high[~self._at_edge(scene.boxes[left_high]) & (visible[left_high] >= settings.visible)]
-        r, c = assign(-self._return_odds(state, lost, embeddings, back, scene.boxes, time), -settings.join)
+        back = left_high[~self._at_edge(scene.boxes[left_high]) & (visible[left_high] >= settings.min_gallery_visibility)]
+        r, c = assign(-self._return_odds(state, lost, embeddings, back, scene.boxes, time), -settings.join_threshold)
         track_rows.append(lost[r])
         detection_rows.append(back[c])
         left_tracks, left_high = np.setdiff1d(left_tracks, lost[r]), np.setdiff1d(left_high, back[c])
@@ -166,19 +166,19 @@ class DeepSort:
         unseen = seen < time
         motion.velocity[unseen, 2:] = 0  # the size of an unseen person does not keep changing
 
-        storable = embeddings.has[found] & (scores[found] >= settings.high) & (visible[found] >= settings.visible)
+        storable = embeddings.has[found] & (scores[found] >= settings.high_threshold) & (visible[found] >= settings.min_gallery_visibility)
         self._gallery.add(state.slots[tracks[storable]], embeddings.rows(found[storable]))
         embedded[tracks[storable]] = time
 
         # a track's detection row, or -1; new tracks follow
         row_of = np.full(len(state.ids), -1)
         row_of[tracks] = found
-        stays = np.where(confirmed, time - seen <= settings.keep, seen == time)
+        stays = np.where(confirmed, time - seen <= settings.max_lost, seen == time)
         self._gallery.release(state.slots[~stays])
         state = State(motion, state.ids, state.slots, seen, embedded, confirmed, last).take(stays)
         row_of = row_of[stays]
 
-        started = left_high[scores[left_high] >= settings.new]
+        started = left_high[scores[left_high] >= settings.new_track_threshold]
         if len(started):
             state = state.join(
                 self._begin(started, measured, embeddings, time, first=self._time is None, visible=visible, boxes=scene.boxes)
@@ -202,8 +202,8 @@ class DeepSort:
         boxes, scores = detections.boxes[order].astype(np.float64), detections.scores[order].astype(np.float64)
         dt = 0.0 if self._time is None else time - self._time
         motion = kalman.predict(state.motion, dt, settings.position_noise, settings.velocity_noise * self._axes)
-        high = np.flatnonzero(scores >= settings.high)
-        low = np.flatnonzero((scores >= settings.low) & (scores < settings.high))
+        high = np.flatnonzero(scores >= settings.high_threshold)
+        low = np.flatnonzero((scores >= settings.low_threshold) & (scores < settings.high_threshold))
         visible = np.ones(len(boxes))
         visible[high] = costs.visibility(boxes[high])
         recent = state.seen == (self._time if self._time is not None else time)
@@ -213,12 +213,12 @@ class DeepSort:
         if settings.on_demand and len(live):
             overlap = costs.iou(predicted[live], boxes[high])
             easy = self._easy(overlap, recent[live])
-            needed = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.visible))
+            needed = ~easy | (self._due(overlap, easy, state.embedded[live], time) & (visible[high] >= settings.min_gallery_visibility))
         return _Scene(order, boxes, scores, kalman.to_centre(boxes), motion, predicted, visible, recent, high, low, live, high[needed])
 
     def _at_edge(self, boxes: np.ndarray) -> np.ndarray:
         """(n,) bool: boxes at the edge of the area in which people were ever seen by this camera."""
-        return np.ones(len(boxes), bool) if self._extent is None else costs.at_edge(boxes, self._extent, self.settings.edge)
+        return np.ones(len(boxes), bool) if self._extent is None else costs.at_edge(boxes, self._extent, self.settings.edge_margin)
 
     def _return_odds(
         self, state: State, lost: np.ndarray, embeddings: _Embeddings, back: np.ndarray, boxes: np.ndarray, time: float
@@ -229,7 +229,7 @@ class DeepSort:
             return np.full((len(lost), len(back)), -np.inf)
         gap = (time - state.seen[lost])[:, None]
         odds = costs.return_odds(state.last[lost], boxes[back], gap, self._extent, settings.reach, settings.reach_per_second)
-        appearance = settings.appearance * (1 - self._distance(embeddings, state.slots[lost], back) / self._gate)
+        appearance = settings.appearance_weight * (1 - self._distance(embeddings, state.slots[lost], back) / self._gate)
         return np.where(np.isnan(appearance), -np.inf, odds + appearance - np.log(max(len(lost), 2) / 2))
 
     def _easy(self, overlap: np.ndarray, recent: np.ndarray) -> np.ndarray:
@@ -240,7 +240,7 @@ class DeepSort:
 
     def _due(self, overlap: np.ndarray, easy: np.ndarray, embedded: np.ndarray, time: float) -> np.ndarray:
         """(m,) bool: easy detections whose track was last embedded longer ago than the refresh interval."""
-        return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh)
+        return easy & (time - embedded[overlap.argmax(0)] >= self.settings.refresh_interval)
 
     def _distance(self, embeddings: _Embeddings, slots: np.ndarray, high: np.ndarray) -> np.ndarray:
         """(tracks, high) cosine distance to a track's gallery, by the ``similarity`` setting; NaN without an embedding."""
@@ -257,8 +257,10 @@ class DeepSort:
         settings = self.settings
         if not self._gate:
             return np.zeros(distance.shape)
-        trust = np.clip((visible - settings.visible_least) / (1 - settings.visible_least), 0, 1)
-        cost = np.clip(settings.appearance * (distance / self._gate - 1), -settings.appearance_for, settings.appearance_against)
+        trust = np.clip((visible - settings.min_appearance_visibility) / (1 - settings.min_appearance_visibility), 0, 1)
+        cost = np.clip(
+            settings.appearance_weight * (distance / self._gate - 1), -settings.max_appearance_gain, settings.max_appearance_cost
+        )
         return np.nan_to_num(cost * trust)
 
     def _begin(
@@ -273,7 +275,7 @@ class DeepSort:
     ) -> State:
         settings = self.settings
         slots = self._gallery.acquire(len(rows))
-        known = embeddings.has[rows] & (visible[rows] >= settings.visible)
+        known = embeddings.has[rows] & (visible[rows] >= settings.min_gallery_visibility)
         self._gallery.add(slots[known], embeddings.rows(rows[known]))
         ids = np.arange(self._next, self._next + len(rows))
         self._next += len(rows)

@@ -1,91 +1,143 @@
-"""What the tracker can be told: the home of its defaults."""
+"""Settings of ``DeepSort``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from detectors.runtime.settings import CosineDistance, Heights, Nats, Seconds, Settings, Share
 
 
-def not_negative(settings: object, *names: str) -> None:
-    """Raise ValueError for the first of ``names`` that is negative or not a number."""
-    for name in names:
-        if not getattr(settings, name) >= 0:
-            raise ValueError(f"{name} must not be negative, is {getattr(settings, name)}")
+class TrackerSettings(Settings):
+    """The tracker of one camera: DeepSORT with ByteTrack's low-score stage and StrongSORT's EMA embeddings.
 
-
-def over_zero(settings: object, *names: str) -> None:
-    """Raise ValueError for the first of ``names`` that is not over zero."""
-    for name in names:
-        if not getattr(settings, name) > 0:
-            raise ValueError(f"{name} must be over 0, is {getattr(settings, name)}")
-
-
-@dataclass(frozen=True)
-class TrackerSettings:
-    """Settings of ``DeepSort``. Times are in seconds, lengths in heights of the person, costs in nats (natural log units).
-
-    Scores: detections at or over ``high`` are confident; those from ``low`` on may only continue a track (ByteTrack, ECCV
-    2022), by an overlap of ``low_iou``; a track begins at ``new`` and is confirmed by its second detection, which must
-    overlap by ``tentative_iou``.
-    Motion: a pair of track and detection costs the negative log likelihood of the detection's place and height under the
-    track's prediction, and ``score_weight`` times (1 - score); pairs over ``match_limit`` are not made. Noises are those of
-    ``tracker.following.kalman``, the likelihood is Student's with ``tail`` degrees of freedom; vertical speeds are ``vertical`` and
-    changes of size ``growth`` times as fast as sideways ones.
-    Appearance: where it decides, a pair costs ``appearance`` * (distance / gate - 1) more, between ``-appearance_for`` and
-    ``appearance_against``; of a person less than ``visible_least`` uncovered it says nothing. ``gate``: cosine distance that
-    speaks neither for nor against (None: the one calibrated for the re-ID model, or 0.45 where there is none); ``gallery``
-    embeddings a track, of which the ``similarity`` takes the ``nearest`` (DeepSORT) or the running ``mean`` with ``momentum``
-    (StrongSORT); an easy track is embedded again after ``refresh``; no embedding is kept of a person less than
-    ``visible`` uncovered; ``on_demand`` False embeds every confident detection.
-    Life: a track that is not seen is kept for ``keep``. Out of its motion's reach it is found again where appearance, place and
-    size together give log odds over ``join``: within ``reach`` plus ``reach_per_second`` (standard deviations) of where it was
-    seen last, and neither end within ``edge`` of the edge of where anybody was ever seen, since who ends there has left.
+    - Lengths are in heights of the person, times in seconds. Costs are negative log likelihoods in nats; motion and appearance costs add up.
+    - A detection of at least `high_threshold` is confident and is matched by motion and appearance. One between `low_threshold` and
+      `high_threshold` can only continue a track, by IoU.
+    - A detection of at least `new_track_threshold` that matches no track starts a tentative track. The next detection confirms it.
+    - A track without a detection is lost. It is kept for `max_lost` seconds and is recovered by appearance and place.
     """
 
-    high: float = 0.6
-    low: float = 0.1
-    new: float = 0.7
-    low_iou: float = 0.5
-    tentative_iou: float = 0.3
-    match_limit: float = -4.0
-    score_weight: float = 0.5
-    tail: float = 3.0
-    measurement_noise: float = 0.06
-    position_noise: float = 0.05
-    velocity_noise: float = 0.2
-    initial_velocity: float = 0.4
-    vertical: float = 0.5
-    growth: float = 0.25
-    gate: float | None = None
-    appearance: float = 6.0
-    appearance_for: float = 3.0
-    appearance_against: float = 4.0
-    gallery: int = 20
-    similarity: Literal["nearest", "mean"] = "mean"
-    momentum: float = 0.9
-    refresh: float = 0.3
-    visible: float = 0.6
-    visible_least: float = 0.3
-    on_demand: bool = True
-    keep: float = 10.0
-    edge: float = 0.2
-    join: float = 2.0
-    reach: float = 0.3
-    reach_per_second: float = 0.6
+    high_threshold: Share = Field(
+        default=0.6, title="High score threshold", description="Minimum score of a confident detection. ByteTrack: `track_high_thresh`."
+    )
+    low_threshold: Share = Field(
+        default=0.1,
+        title="Low score threshold",
+        description="Minimum score of a detection that can continue a track. ByteTrack: `track_low_thresh`.",
+    )
+    new_track_threshold: Share = Field(
+        default=0.7, title="New track threshold", description="Minimum score to start a track. ByteTrack: `new_track_thresh`."
+    )
+    low_iou: Share = Field(
+        default=0.5, title="Low-score IoU", description="Minimum IoU of a low-score detection with the predicted box of a track."
+    )
+    tentative_iou: Share = Field(
+        default=0.3,
+        title="Tentative IoU",
+        description="Minimum IoU, times the score, of a confident detection with the predicted box of a tentative track.",
+    )
+    match_limit: Nats = Field(
+        default=-4.0, title="Match limit", description="Maximum cost of a match between a track and a confident detection."
+    )
+    score_weight: Nats = Field(
+        default=0.5, ge=0, title="Score weight", description="Added cost of a match with a detection: this times (1 - score)."
+    )
+    degrees_of_freedom: float = Field(
+        default=3.0,
+        gt=0,
+        title="Degrees of freedom",
+        description="Of the Student's t likelihood of a detection's position; higher values are closer to a Gaussian and less tolerant of outliers.",
+    )
+    measurement_noise: Heights = Field(
+        default=0.06, ge=0, title="Measurement noise", description="Kalman filter: standard deviation of a detected box's centre and size."
+    )
+    position_noise: Annotated[float, Field(json_schema_extra={"unit": "person heights per √s"})] = Field(
+        default=0.05, ge=0, title="Position noise", description="Kalman filter: process noise of position and size."
+    )
+    velocity_noise: Annotated[float, Field(json_schema_extra={"unit": "person heights per s per √s"})] = Field(
+        default=0.2, ge=0, title="Velocity noise", description="Kalman filter: process noise of the velocity."
+    )
+    initial_velocity: Annotated[float, Field(json_schema_extra={"unit": "person heights per s"})] = Field(
+        default=0.4, ge=0, title="Initial velocity", description="Kalman filter: standard deviation of a new track's velocity."
+    )
+    vertical_scale: float = Field(
+        default=0.5, ge=0, title="Vertical scale", description="Vertical velocity noise, as a share of the horizontal one."
+    )
+    size_scale: float = Field(
+        default=0.25, ge=0, title="Size scale", description="Velocity noise of width and height, as a share of the horizontal one."
+    )
+    gate: CosineDistance | None = Field(
+        default=None,
+        title="Appearance gate",
+        description="Cosine distance at which appearance speaks neither for nor against a match. Default: calibrated with the re-ID model, or "
+        "0.45 without a calibration. 0: ignore appearance.",
+    )
+    appearance_weight: Nats = Field(
+        default=6.0, ge=0, title="Appearance weight", description="Appearance cost: this times (distance / gate - 1)."
+    )
+    max_appearance_gain: Nats = Field(
+        default=3.0, ge=0, title="Maximum appearance gain", description="Limit on how far appearance can lower the cost of a match."
+    )
+    max_appearance_cost: Nats = Field(
+        default=4.0, ge=0, title="Maximum appearance cost", description="Limit on how far appearance can raise the cost of a match."
+    )
+    gallery_size: Annotated[int, Field(json_schema_extra={"unit": "embeddings"})] = Field(
+        default=20, ge=1, title="Gallery size", description="Embeddings kept per track. DeepSORT: `nn_budget`."
+    )
+    similarity: Literal["nearest", "ema"] = Field(
+        default="ema",
+        title="Similarity",
+        description="Compare with the `nearest` embedding in the gallery (DeepSORT), or with their exponential moving average, `ema` "
+        "(StrongSORT).",
+    )
+    ema_momentum: Share = Field(
+        default=0.9, title="EMA momentum", description="Share of the old average in a track's EMA embedding. StrongSORT: `ema_alpha`."
+    )
+    refresh_interval: Seconds = Field(
+        default=0.3,
+        ge=0,
+        title="Refresh interval",
+        description="Embed a track that motion alone identifies once per interval; embed others in every frame.",
+    )
+    min_gallery_visibility: Share = Field(
+        default=0.6, title="Minimum gallery visibility", description="Minimum uncovered share of a box whose embedding enters the gallery."
+    )
+    min_appearance_visibility: float = Field(
+        default=0.3,
+        ge=0,
+        lt=1,
+        title="Minimum appearance visibility",
+        description="Uncovered share of a box up to which its appearance does not count; its weight grows linearly from there.",
+    )
+    on_demand: bool = Field(
+        default=True,
+        title="Embed on demand",
+        description="Embed only detections whose match motion leaves open. `false`: all confident ones.",
+    )
+    max_lost: Seconds = Field(
+        default=10.0, ge=0, title="Maximum lost time", description="Delete a track after this time without a detection."
+    )
+    edge_margin: Heights = Field(
+        default=0.2,
+        ge=0,
+        title="Edge margin",
+        description="Recover no track that was lost, and no person who appears, within this distance of the edge of the scene (where "
+        "anybody was ever seen): people leave and enter there.",
+    )
+    join_threshold: Nats = Field(
+        default=2.0, ge=0, title="Join threshold", description="Minimum log odds of appearance, place and size to recover a lost track."
+    )
+    reach: Heights = Field(
+        default=0.3, ge=0, title="Reach", description="Standard deviation of where a lost person reappears, right after they were lost."
+    )
+    reach_per_second: Annotated[float, Field(json_schema_extra={"unit": "person heights per s"})] = Field(
+        default=0.6, ge=0, title="Reach per second", description="Growth of that standard deviation with the time lost."
+    )
 
-    def __post_init__(self) -> None:
-        for name in ("high", "low", "new", "low_iou", "tentative_iou", "visible", "visible_least", "momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)}")
-        not_negative(self, *(field.name for field in fields(self) if field.name not in ("gate", "match_limit", "similarity")))
-        if self.gate is not None and not 0 <= self.gate <= 2:
-            raise ValueError(f"gate must be a cosine distance in 0..2, not {self.gate}")
-        over_zero(self, "tail")
-        if self.visible_least >= 1:
-            raise ValueError(f"visible_least must be under 1, is {self.visible_least}")
-        if self.similarity not in ("nearest", "mean"):
-            raise ValueError(f"similarity must be nearest or mean, not {self.similarity!r}")
-        if self.gallery < 1:
-            raise ValueError(f"gallery must be at least 1, is {self.gallery}")
-        if self.low > self.high:
-            raise ValueError(f"low ({self.low}) must not be over high ({self.high})")
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low_threshold > self.high_threshold:
+            raise ValueError(f"low_threshold ({self.low_threshold}) must not be over high_threshold ({self.high_threshold})")
+        return self

@@ -98,11 +98,11 @@ class LookGraph:
         pairs = index.reshape(-1, 2)
         tracklets = self._tracklets(local, paths)
         span = min(max(time - self._first, 0.0), self.retention)
-        when = self.settings.time_weight * evidence.time(tracklets, pairs, self.site, self.settings.revisit, span)
-        where = evidence.ground(tracklets, pairs, self.site, self.settings.sigma, self.settings.area)
+        when = self.settings.time_weight * evidence.time(tracklets, pairs, self.site, self.settings.revisit_time, span)
+        where = evidence.ground(tracklets, pairs, self.site, self.settings.ground_noise, self.settings.floor_area)
         far_apart = np.array([far.get((a, b), far.get((b, a), 0.0)) for a, b in both.tolist()])
         looks_odds = evidence.appearance(far_apart, self.settings.slope, self.settings.offset)
-        least = self.settings.missing + self.prior
+        least = self.settings.missing_odds + self.prior
         for (a, b), tie in zip(
             both.tolist(), map(Tie, looks_odds.tolist(), when.tolist(), where.tolist(), (looks_odds + when + where).tolist()), strict=True
         ):

@@ -5,54 +5,88 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from tracker.following.settings import over_zero
+from detectors.runtime.settings import Nats, Seconds, Settings
 from tracker.linking import evidence
 from tracker.linking.clustering import adjacency, average_linkage, groups, mean_ties, reassign
 from tracker.linking.evidence import Tracklets
 from tracker.site import Site
 
 
-@dataclass(frozen=True)
-class AssociationSettings:
-    """Settings of ``associate``: the home of its defaults. Evidence is in log odds (nats).
+class AssociationSettings(Settings):
+    """Identities over all cameras and runs: average-linkage clustering of tracklets by log odds, in nats, that two are one person.
 
-    ``slope`` and ``offset``: P(same | cosine distance) = 1 / (1 + exp(slope * distance + offset)), the re-ID model's own
-    calibration for pooled embeddings (None: that one, or 25 and -8.5 where there is none). ``neighbours`` compared with each
-    tracklet; ``visits``: of n tracklets a pair is the same person with prior odds of ``visits`` to n. ``revisit`` seconds within which a
-    person coming back is as likely at any time, and the ``time_weight`` of that, under 1 because people come in crowds.
-    ``shared``: evidence of having all of the best ``shared_neighbours`` in common (k-reciprocal re-ranking), times the
-    prior's: it tells the more the more others there are; none of them in common is a tenth of it against. ``missing``: evidence of
-    pairs that are no neighbours; ``threshold``: mean evidence over which two groups are one person; ``uncertain``: pairs left apart at more than this are listed. ``sigma`` metres of error on the
-    floor, ``area`` square metres that two people are spread over.
+    - The log odds add up appearance (Platt-scaled cosine distance), time, place on the floor, and shared nearest neighbours (k-reciprocal
+      re-ranking), less a prior that grows with the number of tracklets.
+    - Tracklets that overlap in one camera, or that no one could walk between in time, are never one person (cannot-link).
     """
 
-    slope: float | None = None
-    offset: float | None = None
-    neighbours: int = 40
-    visits: float = 100.0
-    revisit: float = 20.0
-    time_weight: float = 0.7
-    shared: float = 1.7
-    shared_neighbours: int = 10
-    missing: float = -4.0
-    threshold: float = 1.0
-    uncertain: float = -1.0
-    sigma: float = 0.7
-    area: float = 100.0
-
-    def __post_init__(self) -> None:
-        over_zero(self, "neighbours", "visits", "revisit", "shared_neighbours", "sigma", "area")
+    slope: float | None = Field(
+        default=None,
+        title="Calibration slope",
+        description="P(same person) = 1 / (1 + exp(slope * distance + offset)) for pooled embeddings. Default: calibrated with the re-ID model, "
+        "or 25 without a calibration.",
+    )
+    offset: float | None = Field(
+        default=None,
+        title="Calibration offset",
+        description="See `association.slope`. Default: calibrated with the re-ID model, or -8.5 without a calibration.",
+    )
+    neighbours: int = Field(
+        default=40, ge=1, title="Neighbours", description="Number of nearest tracklets, by cosine distance, that each one is compared with."
+    )
+    prior_tracklets: float = Field(
+        default=100.0,
+        gt=0,
+        title="Prior",
+        description="Prior odds that two of n tracklets are one person: this number to n, at most even.",
+    )
+    revisit_time: Seconds = Field(
+        default=20.0,
+        gt=0,
+        title="Revisit time",
+        description="Returns within this time are equally likely at any moment; later ones are less and less likely.",
+    )
+    time_weight: float = Field(
+        default=0.7, ge=0, title="Time weight", description="Weight of the log odds from time. Under 1, because people come in crowds."
+    )
+    shared_weight: float = Field(
+        default=1.7,
+        ge=0,
+        title="Shared-neighbour weight",
+        description="Weight of the overlap of nearest neighbours, times the prior: it grows with the number of tracklets.",
+    )
+    shared_neighbours: int = Field(
+        default=10,
+        ge=1,
+        title="Shared neighbours",
+        description="Number of best neighbours whose overlap counts (k of k-reciprocal re-ranking).",
+    )
+    missing_odds: Nats = Field(default=-4.0, title="Missing odds", description="Log odds of two tracklets that are not neighbours.")
+    threshold: Nats = Field(default=1.0, title="Merge threshold", description="Merge two clusters if their mean log odds exceed this.")
+    uncertain_threshold: Nats = Field(
+        default=-1.0,
+        title="Uncertain threshold",
+        description="List a pair that was not merged in `uncertain.csv` if its log odds exceed this.",
+    )
+    ground_noise: Annotated[float, Field(json_schema_extra={"unit": "m"})] = Field(
+        default=0.7, gt=0, title="Ground noise", description="Standard deviation of a position on the floor between two cameras."
+    )
+    floor_area: Annotated[float, Field(json_schema_extra={"unit": "m²"})] = Field(
+        default=100.0, gt=0, title="Floor area", description="Area over which two different people are spread."
+    )
 
     def prior(self, count: int) -> float:
         """Nats against any two of ``count`` tracklets being one person."""
-        return math.log(max(count / self.visits, 1.0))
+        return math.log(max(count / self.prior_tracklets, 1.0))
 
     def in_common(self, common: np.ndarray, count: int) -> np.ndarray:
         """Evidence of the share of neighbours, 0..1, that two of ``count`` tracklets have in ``common``."""
-        return self.shared * self.prior(count) * (common - 0.1)
+        return self.shared_weight * self.prior(count) * (common - 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +119,14 @@ def associate(tracklets: Tracklets, site: Site | None = None, settings: Associat
     def compatible(a: list[int], b: list[int]) -> bool:
         return not evidence.forbidden(rows, np.array(a), np.array(b), site).any()
 
-    labels = average_linkage(n, pairs, odds, settings.missing, compatible, settings.threshold)
-    labels = reassign(labels, pairs, odds, settings.missing, compatible)
-    confidence = _confidence(labels, pairs, odds, settings.missing, compatible)
-    apart = np.flatnonzero((labels[pairs[:, 0]] != labels[pairs[:, 1]]) & (odds > settings.uncertain)) if len(pairs) else np.zeros(0, int)
+    labels = average_linkage(n, pairs, odds, settings.missing_odds, compatible, settings.threshold)
+    labels = reassign(labels, pairs, odds, settings.missing_odds, compatible)
+    confidence = _confidence(labels, pairs, odds, settings.missing_odds, compatible)
+    apart = (
+        np.flatnonzero((labels[pairs[:, 0]] != labels[pairs[:, 1]]) & (odds > settings.uncertain_threshold))
+        if len(pairs)
+        else np.zeros(0, int)
+    )
     apart = apart[np.argsort(-odds[apart], kind="stable")]
     ids, sure = np.empty(n, np.int64), np.empty(n)
     ids[order], sure[order] = labels + 1, confidence
@@ -96,10 +134,10 @@ def associate(tracklets: Tracklets, site: Site | None = None, settings: Associat
 
 
 def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tuple[np.ndarray, np.ndarray]:
-    """(m, 2) neighbouring pairs that may be one person and their (m,) log odds, over ``missing``."""
+    """(m, 2) neighbouring pairs that may be one person and their (m,) log odds, over ``missing_odds``."""
     pairs = evidence.neighbours(rows.embeddings, settings.neighbours)
     gap = evidence.gaps(rows, pairs)
-    close = np.flatnonzero(gap <= max((link.least for link in site.links), default=0.0))
+    close = np.flatnonzero(gap <= max((link.min_time for link in site.links), default=0.0))
     never = np.zeros(len(pairs), bool)
     for at in close.tolist():
         never[at] = evidence.forbidden(rows, pairs[at, :1], pairs[at, 1:], site)[0, 0]
@@ -111,12 +149,12 @@ def log_odds(rows: Tracklets, site: Site, settings: AssociationSettings) -> tupl
         background.add(camera, rows.embeddings[(cameras == camera) & rows.embeddings.any(1)])
     shift = background.shift(len(names))[cameras[pairs[:, 0]], cameras[pairs[:, 1]]]
     odds = evidence.appearance(distance + shift, settings.slope, settings.offset)
-    odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit)
-    odds += evidence.ground(rows, pairs, site, settings.sigma, settings.area)
+    odds += settings.time_weight * evidence.time(rows, pairs, site, settings.revisit_time)
+    odds += evidence.ground(rows, pairs, site, settings.ground_noise, settings.floor_area)
     odds -= settings.prior(len(rows))
     common = evidence.shared_neighbours(pairs, odds, len(rows), settings.shared_neighbours)
     odds += settings.in_common(common, len(rows))
-    told = odds > settings.missing  # the others weigh as much as pairs that are no neighbours: a large graph stays sparse
+    told = odds > settings.missing_odds  # the others weigh as much as pairs that are no neighbours: a large graph stays sparse
     return pairs[told], odds[told]
 
 

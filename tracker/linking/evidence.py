@@ -139,14 +139,14 @@ def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: fl
 
     A link without times says no more than ``revisit``.
     """
-    if link.typical is None or link.most is None:
+    if link.typical_time is None or link.max_time is None:
         return revisit(gap, span, scale)
     rise = np.where(
-        gap < link.typical,
-        (gap - link.least) / max(link.typical - link.least, 1e-9),
-        (link.most - gap) / max(link.most - link.typical, 1e-9),
+        gap < link.typical_time,
+        (gap - link.min_time) / max(link.typical_time - link.min_time, 1e-9),
+        (link.max_time - gap) / max(link.max_time - link.typical_time, 1e-9),
     )
-    density = np.clip(rise, 0, 1) * 2 / (link.most - link.least)
+    density = np.clip(rise, 0, 1) * 2 / (link.max_time - link.min_time)
     return np.log((1 - stray) * density * max(span, scale) + stray * np.exp(revisit(gap, span, scale)))
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from tracker.following.settings import not_negative, over_zero
+from detectors.runtime.settings import Nats, Seconds, Settings
 from tracker.linking.appearance_graph import LookGraph
 from tracker.linking.association import AssociationSettings
 from tracker.linking.clustering import adjacency, groups, mean_ties, revise
@@ -24,30 +26,40 @@ UNLIKELY = -3.0  # nats: ties under this bring no person into question
 MOST_PEOPLE = 8  # that come into question for one tracklet
 
 
-@dataclass(frozen=True)
-class LinkerSettings:
-    """Settings of ``Linker``: the home of its defaults. Seconds; evidence in log odds (nats).
+class LinkerSettings(Settings):
+    """Online linking: identities while the cameras run, with the log odds of `association`.
 
-    A step each ``step``; updates may come ``lateness`` after the time that they are about. A tracklet is decided about when
-    its looks weigh ``enough`` (the sum of their qualities), or when it is ``patience`` old; again when they weigh twice that, and so
-    on; and last when it is ``settle`` past its end, after which it stays with whom it is. What was decided is taken back where that
-    is worth more than ``margin``. Of a person's settled tracklets in a camera ``exemplars`` looks are kept. What is ``retention`` old is
-    forgotten, and where there are over ``most`` people those seen longest ago.
+    - Time advances in steps. Updates may arrive up to `lateness` late and in any order; the result is the same.
+    - A tracklet gets an identity when it carries enough evidence or has waited long enough. The decision is reviewed each time the
+      evidence doubles, and is final once the tracklet has ended and `settle_time` has passed.
     """
 
-    step: float = 1.0
-    lateness: float = 5.0
-    enough: float = 2.0
-    patience: float = 5.0
-    margin: float = 2.0
-    settle: float = 120.0
-    exemplars: int = 3
-    retention: float = 86400.0
-    most: int = 10_000
-
-    def __post_init__(self) -> None:
-        over_zero(self, "step", "settle", "exemplars", "retention", "most")
-        not_negative(self, "lateness", "enough", "patience", "margin")
+    step: Seconds = Field(default=1.0, gt=0, title="Step", description="Interval between decisions.")
+    lateness: Seconds = Field(default=5.0, ge=0, title="Allowed lateness", description="Time that a step waits for late updates.")
+    min_weight: Annotated[float, Field(json_schema_extra={"unit": "sum of embedding qualities"})] = Field(
+        default=2.0, ge=0, title="Minimum weight", description="Assign an identity once the embeddings of a tracklet weigh this much."
+    )
+    max_wait: Seconds = Field(
+        default=5.0, ge=0, title="Maximum wait", description="Assign an identity at this age of a tracklet, whatever its embeddings weigh."
+    )
+    revision_margin: Nats = Field(
+        default=2.0, ge=0, title="Revision margin", description="Revise an identity only if the total log odds grow by more than this."
+    )
+    settle_time: Seconds = Field(
+        default=120.0, gt=0, title="Settle time", description="Make an identity final this long after the end of its tracklet."
+    )
+    exemplars: Annotated[int, Field(json_schema_extra={"unit": "embeddings"})] = Field(
+        default=3, ge=1, title="Exemplars", description="Embeddings kept of a person's final tracklets, per camera."
+    )
+    retention: Seconds = Field(
+        default=86400.0, gt=0, title="Retention", description="Forget tracklets and people last seen longer ago than this."
+    )
+    max_people: int = Field(
+        default=10_000,
+        ge=1,
+        title="Maximum people",
+        description="Number of people remembered; those not seen for the longest time are forgotten first.",
+    )
 
 
 @dataclass
@@ -151,9 +163,9 @@ class Linker:
         """The number of the next step in which anything can happen."""
         times = [min(waiting) for waiting in self._pending.values()]
         for live in self._live.values():
-            times.append(live.update.end + self.settings.settle)
+            times.append(live.update.end + self.settings.settle_time)
             if live.look < 0:
-                times.append(live.update.start + self.settings.patience)
+                times.append(live.update.start + self.settings.max_wait)
         return max(math.ceil(min(times) / self.settings.step), self._step + 1) if times else math.inf
 
     def _do(self, number: float) -> list[Event]:
@@ -161,10 +173,10 @@ class Linker:
         self._apply(time)
         asked, over = [], []
         for key, live in sorted(self._live.items()):
-            ended = live.update.end + self.settings.settle <= time
+            ended = live.update.end + self.settings.settle_time <= time
             weight = 0.0 if live.update.embedding is None else live.update.weight
             if live.look < 0:
-                ready = weight >= self.settings.enough or time >= live.update.start + self.settings.patience
+                ready = weight >= self.settings.min_weight or time >= live.update.start + self.settings.max_wait
             else:
                 ready = weight >= 2 * live.reviewed and weight > 0
             if ready or ended:
@@ -250,8 +262,8 @@ class Linker:
         later = np.where(start[a] >= start[b], a, b)
         before[later] = -1 - later  # who came later was taken for a person who turns out to be elsewhere
         labels = revise(
-            np.unique(before, return_inverse=True)[1], region.pairs, region.weights, self.association.missing,
-            lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.margin,
+            np.unique(before, return_inverse=True)[1], region.pairs, region.weights, self.association.missing_odds,
+            lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.revision_margin,
         )  # fmt: skip
         self._commit(region, person, self._numbers(person, labels), time, events)
 
@@ -301,7 +313,7 @@ class Linker:
         a, b = region.pairs.T
         between = np.flatnonzero((np.isin(a, rows) & np.isin(b, others)) | (np.isin(b, rows) & np.isin(a, others)))
         every = len(rows) * len(others)
-        mean = (region.weights[between].sum() + (every - len(between)) * self.association.missing) / every
+        mean = (region.weights[between].sum() + (every - len(between)) * self.association.missing_odds) / every
         if not len(between):
             return round(float(mean), 3), {}
         one, other = region.pairs[between[np.argmax(region.weights[between])]].tolist()
@@ -315,8 +327,8 @@ class Linker:
         """The mean evidence for the person, not its own, who fits a look best."""
         person = self._graph.looks["person"][region.looks].tolist()
         near = adjacency(len(person), region.pairs, region.weights)
-        ties = mean_ties(row, near[row], person, groups(person), self.association.missing)
-        return max((mean for number, mean in ties.items() if number != person[row]), default=self.association.missing)
+        ties = mean_ties(row, near[row], person, groups(person), self.association.missing_odds)
+        return max((mean for number, mean in ties.items() if number != person[row]), default=self.association.missing_odds)
 
     # memory
 
@@ -348,7 +360,7 @@ class Linker:
         """Drop what is ``retention`` old, and the people seen longest ago where there are too many."""
         looks, seen = self._graph.looks, self._graph.sightings
         old = looks.used & (looks["end"] < time - self.settings.retention)
-        spare = len(self._people) - self.settings.most
+        spare = len(self._people) - self.settings.max_people
         if spare > 0:
             last = {number: max(looks["end"][row] for row in rows) for number, rows in self._people.items()}
             alive = {int(looks["person"][live.look]) for live in self._live.values() if live.look >= 0}

@@ -1,0 +1,84 @@
+"""A user's values to a model, with an error that names the place, the dotted key, what is wrong, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import UsageError
+from pipeline.formats.other_names import ELSEWHERE, RENAMED
+from pipeline.formats.yaml_file import Key
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(kind: type[M], values: Any, where: Callable[[tuple[Key, ...]], str], whole: bool = True) -> M:
+    """``values`` as a ``kind``. ``where``: from the path of a wrong value to its place, a file and line for example.
+
+    ``whole`` False: the values are a part of what counts, so rules between several of them are not checked. Raises UsageError.
+    """
+    try:
+        return kind.model_validate({} if values is None else values)
+    except ValidationError as error:
+        found = [one for one in error.errors() if whole or one["type"] != "value_error"]
+        if not found:
+            return kind()
+        first = min(found, key=lambda one: one["type"] != "extra_forbidden")  # an unknown key explains the others
+        path, problem = ".".join(map(str, first["loc"])), _problem(kind, first)
+        raise UsageError(": ".join(filter(None, (where(first["loc"]), path, problem)))) from None
+
+
+def _problem(kind: type[BaseModel], error: ErrorDetails) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown_key(kind, error["loc"])
+        case "missing":
+            return "this key is required"
+        case "model_type":
+            group = _model_at(kind, error["loc"])
+            return f"must be a group of keys ({', '.join(group.model_fields)}), not {error['input']!r}"
+        case "value_error":  # the model's own words, with the value in them
+            return error["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(error["input"], Mapping) else f", not {error['input']!r}"
+    return error["msg"].replace("Input should be", "must be").replace("Input should have", "must have") + value
+
+
+def _unknown_key(kind: type[BaseModel], path: tuple[Key, ...]) -> str:
+    """What an unknown key is called here: renamed since, another tool's name, or misspelled."""
+    dotted, key = ".".join(part for part in path if isinstance(part, str)), str(path[-1])
+    every, here = list(dotted_keys(kind)), list(_model_at(kind, path[:-1]).model_fields)
+    renamed = [new for old, new in RENAMED.items() if new in every and old in (dotted, f"{old.split('.')[0]}.{dotted}")]
+    if renamed:
+        return f"unknown key; renamed to {' or '.join(renamed)}"
+    if (same := ELSEWHERE.get(key.lower().replace("-", "_"))) is not None and same.key in every:
+        return f"unknown key; {same}"
+    near = [dotted.removesuffix(key) + name for name in difflib.get_close_matches(key, here, 1)]
+    alike = difflib.get_close_matches(key, [name.split(".")[-1] for name in every], 1)  # in another group
+    near += [name for name in every if name.split(".")[-1] in alike]
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known here: {', '.join(here)}"
+
+
+def dotted_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Dotted keys of a model and of the models in it; names and indexes of containers are left out (``links.start``)."""
+    for name, field in kind.model_fields.items():
+        yield f"{prefix}{name}"
+        if (inner := model_in(field.annotation)) is not None:
+            yield from dotted_keys(inner, f"{prefix}{name}.")
+
+
+def _model_at(kind: type[BaseModel], path: tuple[Key, ...]) -> type[BaseModel]:
+    """The innermost model on the way along ``path``."""
+    for part in path:
+        if part in kind.model_fields:
+            kind = model_in(kind.model_fields[str(part)].annotation) or kind
+    return kind
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := model_in(part)) is not None), None)
