@@ -6,7 +6,7 @@ RUNTIME := .venv-run
 BIN := $(VENV)/bin
 UV := .uv/bin/uv
 
-.PHONY: setup setup-run demo test test-all lint format constraints clean
+.PHONY: setup setup-run demo test test-all lint format docs constraints clean
 
 $(UV):
 	@command -v $(PYTHON) >/dev/null || { echo "passerby needs Python 3.11 or newer: install it, or say which: make PYTHON=python3.12 ..."; exit 2; }
@@ -45,6 +45,9 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## docs/configuration.md and the JSON schemas, from the settings models
+	$(BIN)/python docs/generate.py
 
 constraints: $(UV) ## pin today's newest versions, without addresses
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
