@@ -511,7 +511,8 @@ def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, cod
     (tmp_path / "seed.yaml").write_text("seed: -1\n")
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["passerby", *(word.format(tmp=tmp_path, market=market, trained=trained) for word in words)])
+    words = [word.format(tmp=tmp_path, market=market, trained=trained) for word in words]
+    monkeypatch.setattr("sys.argv", ["passerby", "--log-level", "error", *words])
     with pytest.raises(SystemExit) as ended:
         main()
     told = capsys.readouterr().err

@@ -107,10 +107,10 @@ def from_checkpoint(path: Path, scratch: Path) -> Source:
         with torch.no_grad():
             return inference(torch.from_numpy(crops)).numpy()
 
-    told = {"epochs_done": state["epoch"]}
+    facts = {"epochs_done": state["epoch"]}
     if HELD_OUT in state:  # older checkpoints have none
-        told[HELD_OUT] = state[HELD_OUT]
-    return Source(path, (recipe.model_dump(mode="json") | told,), network, in_torch)
+        facts[HELD_OUT] = state[HELD_OUT]
+    return Source(path, (recipe.model_dump(mode="json") | facts,), network, in_torch)
 
 
 def from_bundle(path: Path) -> Source:
@@ -126,20 +126,20 @@ def from_bundle(path: Path) -> Source:
 
 def common_held_out(sources: Sequence[Source]) -> tuple[int, int]:
     """Number and seed of the people that all sources held out: with one seed, fewer are a subset of more. Raises ValueError if seeds differ."""
-    told = [(source.path, Recipe.model_validate(recipe_fields(recipe))) for source in sources for recipe in source.recipes]
-    first, seed = told[0][0], told[0][1].held_out_seed
-    for path, recipe in told:
+    recipes = [(source.path, Recipe.model_validate(recipe_fields(recipe))) for source in sources for recipe in source.recipes]
+    first, seed = recipes[0][0], recipes[0][1].held_out_seed
+    for path, recipe in recipes:
         if recipe.held_out_seed != seed:
             raise ValueError(f"{path}: cannot be joined with {first}: held_out_seed is {recipe.held_out_seed}, not {seed}")
-    return min(recipe.held_out_ids for _, recipe in told), seed
+    return min(recipe.held_out_ids for _, recipe in recipes), seed
 
 
 def check_people(sources: Sequence[Source], every: Split, root: Path, data: Path) -> None:
     """Raises ValueError if the people a source held out are not those its recipe holds out of ``every``: it may be trained on them."""
     for source in sources:
         for recipe in source.recipes:
-            told = Recipe.model_validate(recipe_fields(recipe))
-            now = fingerprint(every.take(held_out(every, told.held_out_ids, told.held_out_seed)), root)
+            trained = Recipe.model_validate(recipe_fields(recipe))
+            now = fingerprint(every.take(held_out(every, trained.held_out_ids, trained.held_out_seed)), root)
             if recipe.get(HELD_OUT, now) != now:
                 raise ValueError(
                     f"{source.path}: cannot verify the held-out set: it was trained on other images than {data} has now; give those"
