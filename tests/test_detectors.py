@@ -16,7 +16,7 @@ from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
 from detectors.onnx import Layout, decode, nms, yolox_grid
 from detectors.runtime.atomic_file import put
-from detectors.runtime.errors import ModelError, OutputError
+from detectors.runtime.errors import ModelError, OutputError, PasserbyError, writing
 from detectors.training.evaluate import evaluate, sequence
 from tracker.following.costs import iou
 
@@ -249,3 +249,14 @@ def test_frames_are_paired_with_the_boxes_of_their_number():
     samples = list(sequence(iter(frames), numbers, boxes))
     assert [image[0, 0, 0] for image, _ in samples] == [1, 2, 3]
     assert [found.tolist() for _, found in samples] == [[[0, 0, 10, 20]], [], [[5, 6, 15, 26], [1, 2, 4, 6]]]
+
+
+def test_errors_have_one_hierarchy_and_one_way_to_say_that_a_file_cannot_be_written(tmp_path):
+    assert issubclass(ModelError, PasserbyError)
+    assert issubclass(ModelError, ValueError)
+    assert (ModelError.code, OutputError.code) == (4, 5)
+    with pytest.raises(OutputError, match=r"no/a\.txt: cannot be written \(No such file or directory\)"), writing(tmp_path):
+        (tmp_path / "no" / "a.txt").write_text("the file that the system names")
+    with pytest.raises(OutputError, match=r"out: cannot be written \(disk full\)"), writing(tmp_path / "out"):
+        raise OSError("disk full")
+    assert str(ModelError("rtsp://user:secret@host/x: not a model")) == "rtsp://***@host/x: not a model"

@@ -14,7 +14,7 @@ from pipeline.engine.intake import FilesInStep
 from pipeline.engine.journal import Journal
 from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
-from pipeline.errors import OutputError
+from pipeline.errors import OutputError, writing
 from pipeline.sinks.annotated_video import AnnotatedVideo
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.tracklets import TrackletFiles
@@ -61,7 +61,7 @@ def run(
     if embedder is not None and config.tracker.gate is None:
         config = config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
     opened, runs = ExitStack(), dict[str, CameraRun]()
-    try:
+    with writing(out):
         try:
             tracklets = TrackletFiles(out, reid_facts(embedder))
             opened.callback(tracklets.close)
@@ -75,8 +75,6 @@ def run(
         finally:
             with watch("finish"):
                 opened.close()
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return [one.result for one in runs.values()]
 
 

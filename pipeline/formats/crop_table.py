@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.tracklet import Tracklet
 
 Key = tuple[str, int]  # camera and track
@@ -31,10 +31,8 @@ class CropTable:
     """Writes crops as tracklets end. Raises OutputError where the file cannot be created."""
 
     def __init__(self, path: Path) -> None:
-        try:
+        with writing(path):
             self._writer = pq.ParquetWriter(path, SCHEMA, compression="none")  # JPEG does not compress further
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
         self._rows: list[dict[str, object]] = []
 
     def add(self, tracklet: Tracklet) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.tracklet import Tracklet
 
 VERSION = 4
@@ -72,10 +72,8 @@ class TrackletTable:
 
     def __init__(self, path: Path, facts: dict[str, str], flush_at: int = 256) -> None:
         schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}})
-        try:
+        with writing(path):
             self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
         self._schema, self._flush_at, self._rows = schema, flush_at, []  # type: ignore[var-annotated]
 
     def add(self, tracklet: Tracklet) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.tracklet_table import SCHEMA, read_tracklets
 from pipeline.identities.recorded import RecordedTracklets
@@ -88,11 +88,8 @@ def read_log(folder: Path) -> list[Correction]:
 
 
 def append(folder: Path, correction: Correction) -> None:
-    try:
-        with (folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(correction.model_dump_json() + "\n")
-    except OSError as error:
-        raise OutputError(f"{folder / LOG}: cannot be written ({error.strerror or error})") from None
+    with writing(folder / LOG), (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(correction.model_dump_json() + "\n")
 
 
 def apply_corrections(
@@ -136,8 +133,8 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
     by_run: dict[Path, set[Key]] = {}
     for row in rows.tolist():
         by_run.setdefault(recorded.runs[row], set()).add((recorded.names[row], int(recorded.tracklets.tracks[row])))
-    try:
-        for run, gone in by_run.items():
+    for run, gone in by_run.items():
+        with writing(run):
             path = run / "tracklets.parquet"
             table = read_tracklets(path)
             columns = table.to_pylist()
@@ -150,7 +147,6 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
             scratch.replace(path)
             left = {(row["camera"], row["track"]) for row in columns} - gone
             copy_crops(run / "crops.parquet", run / "crops.parquet", left)
-        for row in rows.tolist():
+    for row in rows.tolist():
+        with writing(recorded.sheet(row)):
             recorded.sheet(row).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{error.filename}: cannot be written ({error.strerror or error})") from None

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.grouping import grouped
 from pipeline.formats.mot import MotRows, read_tracks, write_rows
@@ -39,7 +39,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
     for row in table.to_pylist():
         rows.setdefault(row["camera"], []).append(row)
     counts, kept = {}, set()
-    try:
+    with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
         written = TrackletTable(out / "tracklets.parquet", facts)
         for camera, every in sorted(rows.items()):
@@ -58,8 +58,6 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
             counts[camera] = {"before": len(tracks), "after": len(whole)}
         written.close()
         copy_crops(run / "crops.parquet", out / "crops.parquet", kept)
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return counts
 
 
@@ -86,11 +84,8 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
         boxes = rows.boxes[mine].astype(np.float32)
         given.append(Track(who, frames, times[frames - 1], boxes, scores[mine], np.array([time for time, _ in found]), stacked))
     whole = refine(given, times, settings)
-    try:
-        with out.open("w", encoding="utf-8") as file:
-            write_tracks(file, whole)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    with writing(out), out.open("w", encoding="utf-8") as file:
+        write_tracks(file, whole)
     return {"before": len(given), "after": len(whole)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import OutputError
+from pipeline.errors import writing
 from pipeline.identities.recorded import RecordedTracklets, calibrated
 from tracker import AssociationSettings, Event, Identities, Linker, LinkerSettings, Site, TrackletUpdate, apply_events
 from tracker.linking.evidence import probability
@@ -60,9 +60,6 @@ def link(
 
 def write_events(path: Path, events: Sequence[Event]) -> None:
     """A line of JSON per event, its ``key`` first. Raises OutputError where it cannot be written."""
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            for event in events:
-                file.write(json.dumps({"key": event.key, **asdict(event)}) + "\n")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with writing(path), path.open("w", encoding="utf-8") as file:
+        for event in events:
+            file.write(json.dumps({"key": event.key, **asdict(event)}) + "\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.contact_sheet import identity_sheet
 from pipeline.formats.grouping import grouped
 from pipeline.identities.recorded import RecordedTracklets, read_runs
@@ -39,7 +39,7 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         "end_time": tracklets.end[order],
         "confidence": identities.confidence[order].astype(np.float32),
     }
-    try:
+    with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
         runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
         table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
@@ -70,8 +70,6 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
                     cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
                 )
         _write_tracks(out, recorded, identities)
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
 
 
 def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import Key, read_crops
 from pipeline.identities.recorded import RecordedTracklets
 from pipeline.identities.results import read_identities
@@ -63,13 +63,11 @@ def collect(run: Path, out: Path, sure: float, across: bool) -> dict[str, int]:
         if unsure or len(pictures) < LEAST_PICTURES:
             counts["left_out"] += 1
             continue
-        try:
+        with writing(out):
             folder = out / f"{identity:05d}"
             folder.mkdir(parents=True)
             for name, jpeg in pictures:
                 (folder / name).write_bytes(jpeg)
-        except OSError as error:
-            raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
         counts["people"] += 1
         counts["pictures"] += len(pictures)
     if not counts["people"]:

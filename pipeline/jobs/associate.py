@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.config import Config
 from pipeline.engine.cameras import CameraSpec
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import OutputError, UsageError, writing
 from pipeline.identities.corrections import Correction, append, apply_corrections, read_log
 from pipeline.identities.recorded import RecordedTracklets, identify, read_runs
 from pipeline.identities.replay import link, write_events
@@ -50,10 +50,8 @@ def given_run(specs: list[CameraSpec], config: Config, out: Path, site: Site) ->
 def _finish_association(out: Path, recorded: RecordedTracklets, found: Identities) -> Counts:
     numbers = counts(found, recorded)
     runs = ", ".join(dict.fromkeys(str(run) for run in recorded.runs))
-    try:
+    with writing(out):
         write_page(out / "index.html", [], {"runs": runs, **numbers.model_dump()}, people(recorded, found))
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return numbers
 
 

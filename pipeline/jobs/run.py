@@ -17,7 +17,7 @@ from pipeline.engine.areas import area
 from pipeline.engine.cameras import Camera, CameraSpec, open_cameras, specify
 from pipeline.engine.journal import Journal
 from pipeline.engine.stopwatch import Stopwatch
-from pipeline.errors import OK, SOURCE_FAILED, OutputError, SourceError, UsageError
+from pipeline.errors import OK, SOURCE_FAILED, SourceError, UsageError, writing
 from pipeline.identities.corrections import apply_corrections, read_log
 from pipeline.identities.recorded import identify, read_runs
 from pipeline.identities.results import write_identities
@@ -105,14 +105,12 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         detector, embedder = open_models(config, cameras)
     models = model_records(detector, embedder)
     refuse_own_inputs(request)
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out / "journal.bin", run_key(request.specs, config, models, request.site), request.resume)
         for spec in request.specs:  # sheets of an earlier run into the same folder
             for sheet in (out / "people").glob(f"{spec.name}-[0-9][0-9][0-9][0-9][0-9]*.jpg"):
                 sheet.unlink()
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from None
     done = False
     try:
         results = file_run.run(cameras, config, out, detector, embedder, journal, watch, stop, watcher(cameras))
@@ -140,8 +138,6 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
 
 def write_record(out: Path, record: RunRecord, rows: People) -> None:
     """The page and ``run.json``. Raises OutputError."""
-    try:
+    with writing(out):
         write_run_page(out, record, rows)
         record.write(out / "run.json")
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
