@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from detectors.training import recipe as detector
 from pipeline.config import Config
+from pipeline.formats.site_file import CameraEntry, SiteFile
 from reid.training import recipe as reid
-from tracker.site import CameraPlace, Link, Site
+from tracker.site import Link
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,7 +50,7 @@ RECIPES = """# Recipes
 def pages() -> dict[Path, str]:
     """Each generated file and its text."""
     groups = [section(name, field.annotation, f"{name}.") for name, field in Config.model_fields.items()]
-    site = [section("Site", Site), section("cameras.NAME", CameraPlace), section("links[]", Link)]
+    site = [section("Site", SiteFile), section("cameras.NAME", CameraEntry), section("links[]", Link)]
     recipes = [
         section("passerby reid train", reid.Recipe), section("passerby detector train", detector.Recipe),
         section("stages[]", detector.Stage),
@@ -57,7 +58,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs/configuration.md": "\n".join([INTRODUCTION, *groups, SITE, *site, RECIPES, *recipes]),
         ROOT / "configs/run.schema.json": schema(Config),
-        ROOT / "configs/site.schema.json": schema(Site),
+        ROOT / "configs/site.schema.json": schema(SiteFile),
     }
 
 

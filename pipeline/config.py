@@ -65,6 +65,26 @@ class MotionGate(Settings):
     )
 
 
+class Live(Settings):
+    """How live cameras are read, and how their results are cut into files."""
+
+    open_timeout: Seconds = Field(
+        default=5.0, gt=0, title="Open timeout", description="Give up connecting after this time, and try again later."
+    )
+    stall: Seconds = Field(
+        default=2.0, gt=0, title="Stall timeout", description="Reconnect a stream that has given no frame for this time. Frigate: 20 s."
+    )
+    segment: Seconds = Field(
+        default=900.0, gt=0, title="Segment length", description="Close the result files and begin new ones after this time."
+    )
+    longest_track: Seconds = Field(
+        default=300.0,
+        gt=0,
+        title="Longest track part",
+        description="Write what a longer track has so far and free its memory; its id stays.",
+    )
+
+
 class Config(Settings):
     """Everything that decides the result of a run, except its sources."""
 
@@ -77,6 +97,7 @@ class Config(Settings):
     reading: Reading = Reading()
     motion_gate: MotionGate = MotionGate()
     output: Output = Output()
+    live: Live = Live()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

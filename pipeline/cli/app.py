@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from pipeline.address import redact
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
 from pipeline.cli.identities import associate, identities_app, refine
+from pipeline.cli.live import live, probe, validate
 from pipeline.cli.logs import LEVELS, configure_logging
 from pipeline.cli.output import EXIT_CODES
 from pipeline.cli.reid import reid_app
@@ -48,9 +50,11 @@ def root(
         raise typer.Exit
 
 
-for name, command in (
-    ("run", run), ("associate", associate), ("refine", refine), ("eval", evaluate), ("eval-identities", evaluate_identities), ("demo", demo),
-):  # fmt: skip
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run, "live": live, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
+    "validate": validate, "demo": demo,
+}  # fmt: skip
+for name, command in COMMANDS.items():
     app.command(name, epilog=EXIT_CODES)(command)
 for name, group in (("identities", identities_app), ("reid", reid_app), ("detector", detector_app)):
     app.add_typer(group, name=name)

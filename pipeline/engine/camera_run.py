@@ -48,11 +48,11 @@ class CameraResult:
 class CameraRun:
     """The state of one camera between frames. It is handed its ``sinks`` and closes none of them."""
 
-    def __init__(self, camera: Camera, config: Config, sinks: Sequence[Sink]) -> None:
+    def __init__(self, camera: Camera, config: Config, sinks: Sequence[Sink], first_id: int = 1) -> None:
         self.camera, self.sinks = camera, tuple(sinks)
         self.high = config.tracker.high_threshold
         self.result = CameraResult(camera)
-        self.tracker = DeepSort(config.tracker)
+        self.tracker = DeepSort(config.tracker, first_id)
         self.scene = StillScene(config.motion_gate)
         self.last_detections = Detections.empty()  # of the last frame that the detector saw
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
@@ -98,6 +98,18 @@ class CameraRun:
             sink.take(frame, tracks)
         held = self.tracker.held if self.camera.tracks is None else self.camera.tracks.held(frame.index + 1)
         self.finish(held)
+
+    def restart(self) -> None:
+        """A stream that begins anew: end all tracks; ids are not used again."""
+        self.finish()
+        self.tracker.restart()
+        self.last_detections = Detections.empty()
+
+    def cut(self, longest: float) -> None:
+        """Hand over what tracks longer than ``longest`` seconds have so far."""
+        for tracklet in self.builder.cut(longest):
+            for sink in self.sinks:
+                sink.finish(tracklet)
 
     def finish(self, held: np.ndarray | None = None) -> None:
         """Hand over the tracklets of tracks that are not ``held`` any more; None: all of them."""

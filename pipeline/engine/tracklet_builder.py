@@ -1,17 +1,18 @@
-"""Tracklets: what is kept of a track when it has ended, and the collector that makes them from frames."""
+"""Tracklets: what is kept of a track when it has ended, and the builder that makes them from frames."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from pipeline.formats.tracklet import CROP_HEIGHT, LEAST_VISIBLE, MAX_EMBEDDINGS, Tracklet
+from pipeline.formats.tracklet import CROP_HEIGHT, LEAST_VISIBLE, MAX_EMBEDDINGS, PATH_POINTS, Tracklet, feet_path
 from pipeline.sources.frame import Frame
 from reid.embedder import crop_boxes
-from tracker import Tracks
+from tracker import TrackletUpdate, Tracks
 
 
 @dataclass
@@ -27,6 +28,12 @@ class _Growing:
     spacing: float = 0.2
     embeddings: list[tuple[float, np.ndarray]] = field(default_factory=list)
     embedding_spacing: float = 0.0
+    told: float = -math.inf  # the time of the last update
+    began: float | None = None  # of an earlier part that was cut off
+
+    @property
+    def first_time(self) -> float:
+        return self.times[0] if self.began is None else self.began
 
 
 class TrackletBuilder:
@@ -71,23 +78,49 @@ class TrackletBuilder:
         alive = set() if held is None else set(held.tolist())
         for who in sorted(set(self._growing) - alive):
             one = self._growing.pop(who)
-            norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
-            yield Tracklet(
-                self.camera,
-                who,
-                np.array(one.frames, np.int64),
-                np.array(one.times, np.float64),
-                np.array(one.boxes, np.float32).reshape(-1, 4),
-                np.array(one.scores, np.float32),
-                one.pooled / norm if one.pooled is not None and norm > 0 else None,
-                one.embeddings_count,
-                one.weight / one.embeddings_count if one.embeddings_count else 0.0,
-                tuple(jpeg for _, _, jpeg in one.crops),
-                tuple(time for time, _, _ in one.crops),
-                int(np.argmax([quality for _, quality, _ in one.crops])),
-                np.array([time for time, _ in one.embeddings], np.float64),
-                np.array([row for _, row in one.embeddings], np.float32).reshape(len(one.embeddings), -1 if one.embeddings else 0),
-            )
+            if one.frames:  # nothing has come since a part was cut off
+                yield self._tracklet(who, one)
+
+    def cut(self, longest: float) -> Iterator[Tracklet]:
+        """The parts so far of tracks whose boxes span ``longest`` seconds: they go on under their id, so that memory stays bounded."""
+        for who, one in sorted(self._growing.items()):
+            if one.times and one.times[-1] - one.times[0] >= longest:
+                yield self._tracklet(who, one)
+                self._growing[who] = _Growing(
+                    pooled=one.pooled, weight=one.weight, embeddings_count=one.embeddings_count, began=one.first_time, told=one.told
+                )
+
+    def updates(self, step: float) -> Iterator[TrackletUpdate]:
+        """What is known of the tracks that have grown by ``step`` seconds since they were told last."""
+        for who, one in sorted(self._growing.items()):
+            if one.times and one.times[-1] - one.told >= step:
+                one.told = one.times[-1]
+                yield self._update(who, one)
+
+    def _update(self, who: int, one: _Growing) -> TrackletUpdate:
+        norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
+        embedding = (one.pooled / norm).astype(np.float32) if one.pooled is not None and norm > 0 else None
+        path = feet_path(np.array(one.times[-PATH_POINTS:]), np.array(one.boxes[-PATH_POINTS:]))
+        return TrackletUpdate(self.camera, who, one.first_time, one.times[-1], embedding, one.weight, path)
+
+    def _tracklet(self, who: int, one: _Growing) -> Tracklet:
+        norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
+        return Tracklet(
+            self.camera,
+            who,
+            np.array(one.frames, np.int64),
+            np.array(one.times, np.float64),
+            np.array(one.boxes, np.float32).reshape(-1, 4),
+            np.array(one.scores, np.float32),
+            one.pooled / norm if one.pooled is not None and norm > 0 else None,
+            one.embeddings_count,
+            one.weight / one.embeddings_count if one.embeddings_count else 0.0,
+            tuple(jpeg for _, _, jpeg in one.crops),
+            tuple(time for time, _, _ in one.crops),
+            int(np.argmax([quality for _, quality, _ in one.crops])),
+            np.array([time for time, _ in one.embeddings], np.float64),
+            np.array([row for _, row in one.embeddings], np.float32).reshape(len(one.embeddings), -1 if one.embeddings else 0),
+        )
 
 
 def _jpeg(crop: np.ndarray) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 from tracker import TrackerSettings
 
 CROP_HEIGHT = 128  # px of a kept crop
+PATH_POINTS = 64  # of a track's path that the on-line linker is told
 MAX_EMBEDDINGS = 16  # single embeddings kept of a track, to see later whether it changed person
 LEAST_VISIBLE = TrackerSettings().min_gallery_visibility  # share of a box that nobody covers, from which its crop shows one person
 
@@ -37,3 +38,8 @@ class Tracklet:
     best_crop: int
     embedding_times: np.ndarray
     embeddings: np.ndarray
+
+
+def feet_path(times: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(k, 3) seconds and the feet's x, y in px, of ``times`` (k,) and ``boxes`` (k, 4)."""
+    return np.c_[times, (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]]

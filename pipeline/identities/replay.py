@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import writing
+from pipeline.formats.tracklet import PATH_POINTS
 from pipeline.identities.recorded import RecordedTracklets, calibrated
 from tracker import AssociationSettings, Event, Identities, Linker, LinkerSettings, Site, TrackletUpdate, apply_events
 from tracker.linking.evidence import probability
-
-PATH_POINTS = 64  # of a tracklet's way that an update carries
 
 
 def grown(recorded: RecordedTracklets, row: int, step: float) -> Iterator[TrackletUpdate]:

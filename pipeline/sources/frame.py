@@ -14,7 +14,8 @@ import numpy as np
 class Frame:
     """One decoded image: ``index`` from 0 in the source, ``time`` in seconds from its start, ``image`` (h, w, 3) uint8 BGR.
 
-    ``skipped`` and ``failed`` frames came before it: a source is read ahead, and a run may end between.
+    ``skipped`` and ``failed`` frames came before it: a source is read ahead, and a run may end between. A live frame's ``time`` is wall time
+    (seconds since 1970), known to ``uncertainty`` seconds; ``session`` counts its camera's stretches of time that fit together.
     """
 
     index: int
@@ -22,6 +23,8 @@ class Frame:
     image: np.ndarray
     skipped: int = 0
     failed: int = 0
+    uncertainty: float = 0.0
+    session: int = 0
 
 
 @dataclass(frozen=True)

@@ -69,17 +69,17 @@ class State:
 
 
 class DeepSort:
-    """Track people in one fixed camera. ``DeepSort(gate=0.4, max_lost=5.0)`` overrides single settings.
+    """Track people in one fixed camera. ``DeepSort(gate=0.4, max_lost=5.0)`` overrides single settings; ids count from ``first_id``.
 
     Time: ``time`` is in seconds and sets the step of the filter, so frames may be missing or late. The same time may be given again.
     An earlier time raises ValueError and does not change the tracker: call ``reset`` when a stream restarts.
     """
 
-    def __init__(self, settings: TrackerSettings | None = None, **changes: Any) -> None:
+    def __init__(self, settings: TrackerSettings | None = None, first_id: int = 1, **changes: Any) -> None:
         self.settings = (settings or TrackerSettings()).changed(**changes)
         self._gate = UNCALIBRATED_GATE if self.settings.gate is None else self.settings.gate
         self._axes = np.array([1.0, self.settings.vertical_scale, self.settings.size_scale, self.settings.size_scale])
-        self._next = 1
+        self._next = first_id
         self._start()
 
     def _start(self) -> None:
@@ -87,6 +87,15 @@ class DeepSort:
         self._gallery = Gallery(self.settings.gallery_size, self.settings.ema_momentum)
         self._time: float | None = None
         self._extent: np.ndarray | None = None
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next new track."""
+        return self._next
+
+    def restart(self) -> None:
+        """Forget all tracks and the time, for a stream that begins anew; ids are not used again."""
+        self._start()
 
     def reset(self) -> None:
         """Drop all tracks and the time, and restart ids at 1."""

@@ -1,0 +1,75 @@
+"""``passerby live``, ``probe`` and ``validate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def live(
+    site: Annotated[Path, typer.Argument(help="Site file (YAML): a url per camera, and what is known of the site.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
+    duration: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, live.stall=5 for example.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Shipped name, .onnx file, or what ultralytics opens (yolo11m.pt).")] = None,
+    reid: Annotated[str | None, typer.Option(help="Shipped name or bundle (.onnx); 'none': no identities.")] = None,
+    status_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /status, /healthz and /metrics on this loopback port.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Track people in live cameras, and assign identities while they run. Ends with SIGINT or SIGTERM; outputs are complete then."""
+    from pipeline.config import load_config
+    from pipeline.formats.site_file import load_site
+    from pipeline.jobs.live import live as run_live
+    from pipeline.jobs.signals import stop_on_signals
+
+    settings = load_config(config, set_ or (), {"detector.model": detector, "reid.model": reid})
+    with stop_on_signals() as stop:
+        status = run_live(load_site(site), settings, out, status_port, stop, duration)
+    if as_json:
+        print(status.model_dump_json(indent=1))
+        return
+    for name, camera in status.cameras.items():
+        lost = ", ".join(f"{getattr(camera, fate)} {fate}" for fate in ("dropped", "corrupt", "failed") if getattr(camera, fate))
+        print(f"{name}: {camera.processed} of {camera.received} frames processed{f' ({lost})' if lost else ''}")
+    print(f"people: {status.people}, {status.events} events in {out}")
+
+
+def probe(
+    url: Annotated[str, typer.Argument(help="Address of a stream: rtsp, rtsps, http or https.")],
+    user: Annotated[str | None, typer.Option(help="User name.")] = None,
+    password_env: Annotated[str | None, typer.Option(help="Environment variable that holds the password.")] = None,
+    transport: Annotated[str, typer.Option(help="tcp or udp.")] = "tcp",
+    timeout: Annotated[float, typer.Option(min=0.5, help="Seconds to wait for the first frame.")] = 8.0,
+    as_json: Json = False,
+) -> None:
+    """Open a stream, wait for a frame, and print what it is: codec, size, rate, clock; or why it cannot be opened."""
+    from pipeline.jobs.live import probe as look
+
+    found = look(url, user, password_env, transport, timeout)
+    print(json.dumps(found, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in found.items()))
+    if found["state"] != "running":
+        raise typer.Exit(3)
+
+
+def validate(
+    site: Annotated[Path, typer.Argument(help="Site file (YAML).")],
+    as_json: Json = False,
+) -> None:
+    """Check a site file without opening any camera, and print what it says."""
+    from pipeline.formats.site_file import load_site
+
+    found = load_site(site)
+    cameras: dict[str, Any] = {
+        name: {"url": str(camera.address) if camera.url else None, "ground": camera.homography() is not None}
+        for name, camera in found.cameras.items()
+    }
+    values = {"cameras": cameras, "links": len(found.links), "overlaps": [list(group) for group in found.overlaps or ()]}
+    print(json.dumps(values, indent=1) if as_json else "\n".join([f"{n}: {c['url'] or 'no url'}" for n, c in cameras.items()] + ["valid"]))

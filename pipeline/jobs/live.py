@@ -1,0 +1,103 @@
+"""``passerby live`` and ``probe``: from a site file to a running service."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import detectors
+from pipeline.config import Config
+from pipeline.errors import OutputError, UsageError
+from pipeline.formats.site_file import CameraEntry, SiteFile
+from pipeline.live.newest import Reader
+from pipeline.live.service import LiveRun
+from pipeline.live.status import LiveStatus
+from pipeline.sources.mailbox import Arrivals
+from pipeline.sources.paced_file import PacedFileReader
+from pipeline.sources.stream import StreamOptions, StreamReader, with_credentials
+from reid import Embedder
+
+
+def live(
+    site: SiteFile, config: Config, out: Path, status_port: int | None, stopped: Callable[[], bool], duration: float | None = None
+) -> LiveStatus:
+    """Run the site's cameras until ``stopped()`` or for ``duration`` seconds; returns the last status.
+
+    Raises UsageError for a site without cameras or a password that is not there, ModelError, and OutputError.
+    """
+    entries = {name: entry for name, entry in site.cameras.items() if entry.url}
+    if not entries:
+        raise UsageError("the site file has no camera with a url")
+    detector = detectors.load_detector(settings=config.detector)
+    embedder = None if config.reid.model == "none" else Embedder(settings=config.reid)
+
+    def readers(arrivals: Arrivals) -> Mapping[str, Reader]:
+        return {name: reader(name, entry, config, arrivals) for name, entry in entries.items()}
+
+    try:
+        run = LiveRun(readers, config, out, site, detector, embedder, status_port)
+        run.run(stopped, duration)
+    except OSError as error:
+        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return run.status()
+
+
+def reader(name: str, entry: CameraEntry, config: Config, arrivals: Arrivals) -> Reader:
+    """The reader of a camera. Raises UsageError for a password that is not there, SourceError for an address that is none."""
+    address = entry.address
+    if not address.is_url:
+        return PacedFileReader(name, address.raw, arrivals)
+    settings = config.live
+    options = StreamOptions(
+        entry.transport,
+        settings.open_timeout,
+        settings.stall,
+        entry.rate,
+        entry.verify,
+        None if entry.ca_file is None else str(entry.ca_file),
+    )
+    return StreamReader(name, with_credentials(address.raw, entry.user, password(name, entry)), options, arrivals)
+
+
+def password(name: str, entry: CameraEntry) -> str | None:
+    """From the environment or a file. Raises UsageError where it is not there."""
+    if entry.password_env is not None:
+        if entry.password_env not in os.environ:
+            raise UsageError(f"camera {name}: password_env: the environment variable {entry.password_env} is not set")
+        return os.environ[entry.password_env]
+    if entry.password_file is not None:
+        try:
+            return entry.password_file.read_text(encoding="utf-8").strip("\n")
+        except OSError as error:
+            raise UsageError(f"camera {name}: password_file {entry.password_file}: not readable ({error.strerror})") from None
+    return None
+
+
+def probe(url: str, user: str | None, password_env: str | None, transport: str, timeout: float) -> dict[str, Any]:
+    """Open a stream and wait up to ``timeout`` seconds for a frame. Raises UsageError and SourceError as ``reader`` does."""
+    if transport not in ("tcp", "udp"):
+        raise UsageError(f"--transport {transport}: tcp or udp")
+    entry = CameraEntry(url=url, user=user, password_env=password_env, transport=transport)  # type: ignore[arg-type]
+    options = StreamOptions(entry.transport, timeout, timeout)
+    arrivals = Arrivals()
+    stream = StreamReader("probe", with_credentials(url, user, password("probe", entry)), options, arrivals)
+    stream.start()
+    until = time.monotonic() + timeout
+    while time.monotonic() < until and stream.status.connection.state == "connecting":
+        time.sleep(0.02)
+    if stream.status.connection.state == "running":
+        time.sleep(1.0)  # for the rate
+    status = stream.status
+    stream.stop()
+    stream.join(2.0)
+    facts = {"address": str(entry.address), "state": status.connection.state}
+    if status.size is None:
+        return facts | {"reason": status.connection.reason or "timeout", "message": status.message}
+    seconds = max(time.monotonic() - (status.connection.ran_since or until), 1e-3)
+    return facts | {
+        "codec": status.codec, "width": status.size[0], "height": status.size[1],
+        "rate": round(status.counts.received / seconds, 1), "clock": "sender reports" if (status.uncertainty or 1) < 0.3 else "arrival",
+    }  # fmt: skip

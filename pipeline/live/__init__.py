@@ -1,0 +1,1 @@
+"""Live cameras: streams that come back, bounded lag, identities while they run."""

@@ -1,0 +1,59 @@
+"""A video file in real time, as if it were a live camera: for trials and tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from pipeline.sources.frame import Selection
+from pipeline.sources.mailbox import Arrivals, Mailbox
+from pipeline.sources.open import open_source
+from pipeline.sources.stream import StreamFrame, StreamStatus
+from pipeline.sources.stream_clock import Stamp
+from pipeline.sources.stream_state import Connection
+
+
+class PacedFileReader:
+    """Gives the frames of a file at the times that they have in it, once. Has the same methods as ``StreamReader``.
+
+    Raises SourceError where the file cannot be opened.
+    """
+
+    def __init__(self, name: str, path: str, arrivals: Arrivals, wall: Callable[[], float] = time.time) -> None:
+        self.name, self._source, self._wall = name, open_source(path), wall
+        self.mailbox: Mailbox[StreamFrame] = Mailbox(arrivals)
+        self._connection = Connection(since=time.monotonic())
+        self._stop = threading.Event()
+        self._stamp: Stamp | None = None
+        self._thread = threading.Thread(target=self._run, name=f"file {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def status(self) -> StreamStatus:
+        lag = None if self._stamp is None else max(0.0, self._wall() - self._stamp.wall)
+        size = (self._source.width, self._source.height)
+        return StreamStatus(self._connection, self.mailbox.counts, size, None, lag, 0.0, self._source.progress.error)
+
+    def _run(self) -> None:
+        began, began_wall = time.monotonic(), self._wall()
+        for frame in self._source.read(Selection()):
+            self._stop.wait(max(0.0, began + frame.time - time.monotonic()))
+            if self._stop.is_set():
+                break
+            now = time.monotonic()
+            self._connection = self._connection.frame(now)
+            self._stamp = Stamp(began_wall + frame.time, 0.0, 1, frame.index == 0)
+            self.mailbox.put(StreamFrame(frame.index, frame.image, self._stamp, now))
+        self._connection = self._connection.closed(time.monotonic())
+        with self.mailbox.arrivals.condition:
+            self.mailbox.arrivals.condition.notify_all()
