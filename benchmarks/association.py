@@ -25,7 +25,7 @@ import yaml
 
 from detectors import Detections
 from pipeline.evaluation.tracks import evaluate
-from pipeline.formats.mot import read_rows, write_frame
+from pipeline.formats.mot import read_mot, write_rows
 from pipeline.identities.refinement import write_tracks
 from tracker import DeepSort, Tracks
 from tracker.refine import RefineSettings, Track, refine
@@ -43,8 +43,8 @@ def read_sequence(folder: Path) -> tuple[float, Frames]:
         table = np.load(cached[0])
         frame, boxes, scores, embeddings = table["frame"], table["xyxy"], table["score"], table["emb"]
     else:
-        rows = read_rows(folder / "det/det.txt")
-        frame, boxes, scores, embeddings = rows[:, 0], np.c_[rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], rows[:, 6].clip(0, 1), None
+        rows = read_mot(folder / "det/det.txt")
+        frame, boxes, scores, embeddings = rows.frames, rows.boxes, rows.scores.clip(0, 1), None
     at = [np.flatnonzero(frame == index) for index in range(1, length + 1)]
     return rate, [Detections(boxes[r], scores[r], None if embeddings is None else embeddings[r]) for r in at]
 
@@ -76,7 +76,7 @@ def run(folders: list[Path], settings: dict[str, Any], on_demand: bool = True, r
                     took.append(time.perf_counter() - began)
                     asked += len(looks.asked)
                     offered += int((found.scores >= tracker.settings.high_threshold).sum())
-                    write_frame(file, index + 1, tracks.ids, tracks.boxes, tracks.scores)
+                    write_rows(file, np.full(len(tracks), index + 1), tracks.ids, tracks.boxes, tracks.scores)
                     book.add(index, index / rate, tracks, looks)
             pairs[folder.name] = (folder / "gt/gt.txt", path)
             if refined is not None:
@@ -196,7 +196,7 @@ def score_peers(folders: list[Path], peers: Path) -> None:
                             rows = list(step(state, found.boxes.astype(float), found.scores.astype(float), found.embeddings))
                             took.append(time.perf_counter() - began)
                             table = np.array(rows, float).reshape(-1, 5)
-                            write_frame(file, index + 1, table[:, 0].astype(int), table[:, 1:], np.ones(len(table)))
+                            write_rows(file, np.full(len(table), index + 1), table[:, 0].astype(int), table[:, 1:], np.ones(len(table)))
                     pairs[folder.name] = (folder / "gt/gt.txt", path)
                 print(f"{LINE.format(**asdict(evaluate(pairs)))}  {1e3 * np.mean(took):.3f} ms/frame  {name}", flush=True)
         except Exception as error:  # a rival that does not run is said so

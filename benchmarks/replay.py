@@ -20,7 +20,7 @@ import numpy as np
 from detectors import Detections
 from pipeline.config import load_config
 from pipeline.evaluation.identities import merged
-from pipeline.formats.mot import write_frame
+from pipeline.formats.mot import write_rows
 from reid import Embedder
 from reid.datasets.layouts import read_split
 from reid.evaluation.retrieval import embed_split
@@ -257,7 +257,7 @@ def idf1(replay: Replay, identities: dict[tuple[str, int], int]) -> float:
                         if (frame, number) in taken:  # what was first said may have been taken back for that
                             number = alone + who
                         taken.add((frame, number))
-                        write_frame(file, frame, np.array([number]), np.array([box]), np.ones(1))
+                        write_rows(file, np.array([frame]), np.array([number]), np.array([box]), np.ones(1))
             alone += 10**5
         return merged(truth, tracks).idf1
 

@@ -77,6 +77,7 @@ class Live(Settings):
     segment: Seconds = Field(
         default=900.0, gt=0, title="Segment length", description="Close the result files and begin new ones after this time."
     )
+    save: Seconds = Field(default=60.0, gt=0, title="Save interval", description="Save the identities this often; a crash loses no more.")
     longest_track: Seconds = Field(
         default=300.0,
         gt=0,

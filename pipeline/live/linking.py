@@ -47,10 +47,6 @@ class LiveLinking(Sink):
             log.warning("%d updates came after their tracklet was settled", self.linker.late - self._late)
             self._late = self.linker.late
 
-    def end(self) -> None:
-        """Decide about all that is left."""
-        self._log(self.linker.finish())
-
     def _log(self, decided: list[Event]) -> None:
         for event in decided:
             values = asdict(event)

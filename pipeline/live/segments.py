@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config import Config
 from pipeline.formats.tracklet import Tracklet
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.tracklets import TrackletFiles
@@ -23,16 +24,17 @@ OPEN, INTERRUPTED = ".open", ".interrupted"
 
 
 class Segments:
-    """Segments of ``seconds`` below ``folder`` for all ``cameras``. ``sink(camera)`` is what a camera's run is handed.
+    """Segments of ``live.segment`` seconds below ``folder`` for all ``cameras``. ``sink(camera)`` is what a camera's run is handed.
 
     ``before_close`` is called before a segment is closed, so that growing tracks can hand over what they have. Raises OSError where the
     folder cannot be written.
     """
 
     def __init__(
-        self, folder: Path, cameras: Sequence[str], seconds: float, facts: dict[str, str], before_close: Callable[[], None] = lambda: None
+        self, folder: Path, cameras: Sequence[str], config: Config, facts: dict[str, str], before_close: Callable[[], None] = lambda: None
     ) -> None:
-        self.folder, self.cameras, self.seconds, self.facts, self.before_close = folder, tuple(cameras), seconds, facts, before_close
+        self.folder, self.cameras, self.facts, self.before_close = folder, tuple(cameras), facts, before_close
+        self.seconds, self.fill = config.live.segment, config.output.max_fill_gap
         folder.mkdir(parents=True, exist_ok=True)
         for left in sorted(folder.glob(f"*{OPEN}")):
             log.warning("%s: left by an interrupted run; its text files are complete so far", left)
@@ -73,7 +75,7 @@ class Segments:
             opened.callback(self._tracklets.close)
             for camera in self.cameras:
                 (place / camera).mkdir()
-                self._text[camera] = TracksText(place / camera / "tracks.txt", 0.0)
+                self._text[camera] = TracksText(place / camera / "tracks.txt", self.fill)
                 opened.callback(self._text[camera].close)
             self._closing = opened.pop_all()
         self._open, self._began = place, wall

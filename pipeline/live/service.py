@@ -25,6 +25,7 @@ from pipeline.live.ids import reserve
 from pipeline.live.linking import LiveLinking
 from pipeline.live.newest import NewestOfEach, Reader
 from pipeline.live.segments import Segments
+from pipeline.live.state import restored, save
 from pipeline.live.status import LiveStatus, StatusServer, camera_status, memory
 from pipeline.sources.frame import Frame, Progress, Selection
 from pipeline.sources.mailbox import Arrivals
@@ -80,16 +81,17 @@ class LiveRun:
             first = reserve(out / "ids.json", names)
             self.events = EventLog(out)
             opened.callback(self.events.close)
-            self.segments = Segments(out / "segments", names, config.live.segment, reid_facts(embedder), self._hand_over)
+            self.segments = Segments(out / "segments", names, config, reid_facts(embedder), self._hand_over)
             opened.callback(self.segments.close)
             sinks = {name: [self.segments.sink(name)] for name in names}
             self.linking: LiveLinking | None = None
             if embedder is not None:
                 calibration = embedder.facts.for_tracklets
                 facts = {"slope": calibration.slope, "offset": calibration.offset}
-                linker = Linker(site, config.linker, calibrated(config.association, facts))
+                self._model, self._state = embedder.session.sha256, out / "linker.state"
+                linker = restored(self._state, Linker(site, config.linker, calibrated(config.association, facts)), self._model)
                 self.linking = LiveLinking(linker, self.events)
-                opened.callback(self.linking.end)
+                opened.callback(self._save)
             self.cameras = {}
             for name in names:
                 camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
@@ -136,6 +138,9 @@ class LiveRun:
         if self.linking is not None and now - self._linked >= self.config.linker.step:
             self._linked = now
             self.linking.step(self.cameras, now)
+            if now - self._saved >= self.config.live.save:
+                self._save()
+                self._saved = now
         if frames:
             for one in self.cameras.values():
                 one.cut(self.config.live.longest_track)
@@ -176,6 +181,12 @@ class LiveRun:
             if self._states.get(name) != state:
                 self._states[name] = state
                 self.events.write("camera_state", now, camera=name, state=connection.state, reason=connection.reason)
+
+    def _save(self) -> None:
+        """The linker's state, so that identities survive a restart. What is undecided stays so: tracks may go on."""
+        if self.linking is not None:
+            self.linking.step(self.cameras, self._wall())
+            save(self._state, self.linking.linker, self._model)
 
     def _hand_over(self) -> None:
         """Before a segment is closed: growing tracks hand over what they have, so that it is in the segment."""
