@@ -1,0 +1,174 @@
+"""Live mode on files: the same tracks as a run over them, everything accounted for, segments that a run's commands read, restarts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import figure, write_clip
+from command import passerby
+
+import detectors
+from pipeline import Config, Request, run
+from pipeline.formats.crop_table import read_crops
+from pipeline.formats.mot import read_tracks
+from pipeline.live.service import LiveRun
+from pipeline.sources.frame import Selection
+from pipeline.sources.mailbox import Arrivals, FrameCounts
+from pipeline.sources.open import open_source
+from pipeline.sources.stream import StreamFrame, StreamStatus
+from pipeline.sources.stream_clock import Stamp
+from pipeline.sources.stream_state import Connection
+from reid import Embedder
+from tracker import Site
+
+FRAMES = 50
+CONFIG = Config.model_validate(
+    {"detector": {"model": "person-n"}, "output": {"video": False}, "live": {"segment": 1000.0}, "linker": {"lateness": 0.5, "step": 0.5}}
+)
+
+
+class EveryFrame:
+    """A reader that drops nothing: it gives the next frame of a file whenever the engine takes one. ``clock`` follows its times."""
+
+    def __init__(self, path: Path, clock: list[float], sessions: dict[int, int] | None = None) -> None:
+        self._frames, self._clock, self._sessions = list(open_source(path).read(Selection())), clock, sessions or {}
+        self._began = clock[0]
+        self._size = self._frames[0].image.shape[1::-1]
+        self._taken = self._done = 0
+        self._session = 1
+        self.mailbox = self
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def abandon(self) -> None: ...
+
+    def join(self, timeout: float) -> bool:
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        return self._taken < len(self._frames)
+
+    @property
+    def counts(self) -> FrameCounts:
+        return FrameCounts(received=self._taken, processed=self._done)
+
+    @property
+    def status(self) -> StreamStatus:
+        connection = Connection().frame(0.0) if self.waiting else Connection().closed(0.0)
+        return StreamStatus(connection, self.counts, self._size, None, 0.0, 0.0, None)
+
+    def take(self) -> StreamFrame | None:
+        if not self.waiting:
+            return None
+        frame = self._frames[self._taken]
+        self._taken += 1
+        time = self._began + frame.time
+        self._clock[0] = max(self._clock[0], time)
+        self._session = self._sessions.get(frame.index, self._session)
+        return StreamFrame(frame.index, frame.image, Stamp(time, 0.0, self._session, False), time)
+
+    def done(self) -> None:
+        self._done += 1
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> dict[str, Path]:
+    """Two cameras of drawn people whom the detector finds."""
+    folder = tmp_path_factory.mktemp("live")
+    out = {}
+    for number, name in enumerate(("gate", "yard")):
+        rng = np.random.default_rng(number)
+        background = rng.integers(90, 130, (288, 384, 3)).astype(np.uint8)
+        pictures = []
+        for frame in range(FRAMES):
+            picture = background.copy()
+            figure(picture, 60 + 4 * frame, 240, 150, (40, 40, 200), (90, 60, 30), frame / 3)
+            figure(picture, 330 - 4 * frame, 275, 160, (200, 90, 30), (40, 40, 40), frame / 3 + 1)
+            pictures.append(picture)
+        out[name] = write_clip(folder / f"{name}.mp4", pictures, rate=10)
+    return out
+
+
+@pytest.fixture(scope="module")
+def models():
+    return detectors.load_detector(settings=CONFIG.detector), Embedder(settings=CONFIG.reid)
+
+
+def live(clips, models, out: Path, config: Config = CONFIG, sessions: dict[int, int] | None = None, began: float = 0.0) -> LiveRun:
+    clock = [began]
+
+    def readers(arrivals: Arrivals) -> dict[str, EveryFrame]:
+        return {name: EveryFrame(path, clock, sessions) for name, path in clips.items()}
+
+    one = LiveRun(readers, config, out, Site(), *models, wall=lambda: clock[0])
+    one.run()
+    return one
+
+
+def events(out: Path) -> list[dict]:
+    return [json.loads(line) for path in sorted(out.glob("events-*.jsonl")) for line in path.read_text().splitlines()]
+
+
+def test_live_tracks_are_those_of_a_run(clips, models, tmp_path):
+    run(Request.of(clips.values(), tmp_path / "run", CONFIG))
+    status = live(clips, models, tmp_path / "live").status()
+    (segment,) = (tmp_path / "live/segments").iterdir()
+    for name in clips:
+        expected = (tmp_path / "run" / name / "tracks.txt").read_bytes()
+        assert len(expected.splitlines()) > FRAMES  # the detector does find these people
+        assert (segment / name / "tracks.txt").read_bytes() == expected
+        camera = status.cameras[name]
+        assert (camera.received, camera.processed, camera.in_hand) == (FRAMES, FRAMES, 0)
+    kinds = {event["kind"] for event in events(tmp_path / "live")}
+    assert {"session", "camera_state", "assigned"} <= kinds
+    assert all(event["v"] == 1 for event in events(tmp_path / "live"))
+
+
+def test_segments_are_runs_and_long_tracks_go_on_over_them(clips, models, tmp_path):
+    whole_config = CONFIG.changed(output=CONFIG.output.changed(max_fill_gap=0.0))  # a gap over two segments cannot be filled
+    config = whole_config.changed(live=CONFIG.live.changed(segment=1.5))
+    live(clips, models, tmp_path / "live", config)
+    segments = sorted((tmp_path / "live/segments").iterdir())
+    assert len(segments) >= 3 and not [one for one in segments if one.suffix]
+    ids = [set(read_tracks(one / "gate/tracks.txt").ids.tolist()) for one in segments]
+    assert ids[0] & ids[1] & ids[2]  # a track goes on under its id
+    rows = sum(len(read_tracks(one / "gate/tracks.txt")) for one in segments)
+    live(clips, models, tmp_path / "whole", whole_config)
+    (whole,) = (tmp_path / "whole/segments").iterdir()
+    assert rows == len(read_tracks(whole / "gate/tracks.txt"))
+    assert all(list(read_crops(one / "crops.parquet")) for one in segments)
+    done = passerby("associate", *segments, "-o", tmp_path / "people", "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_new_session_is_no_jump_of_a_person(clips, models, tmp_path):
+    """After a reconnect tracks begin anew, under ids that were not used before."""
+    live(clips, models, tmp_path / "live", sessions={25: 2})
+    (segment,) = (tmp_path / "live/segments").iterdir()
+    rows = read_tracks(segment / "gate/tracks.txt")
+    before, after = set(rows.ids[rows.frames <= 25].tolist()), set(rows.ids[rows.frames > 25].tolist())
+    assert before and after and not before & after
+    assert [e["session"] for e in events(tmp_path / "live") if e["kind"] == "session" and e["camera"] == "gate"] == [1, 2]
+
+
+def test_a_restart_uses_no_id_twice_and_keeps_identities(clips, models, tmp_path):
+    first = live(clips, models, tmp_path / "live")
+    known = set(first.linking.linker.identities)
+    second = live(clips, models, tmp_path / "live", began=60.0)
+    again = set(second.linking.linker.identities)
+    assert known and known < again
+    tracks = [set(read_tracks(one / "gate/tracks.txt").ids.tolist()) for one in sorted((tmp_path / "live/segments").iterdir())]
+    assert len(tracks) == 2 and not tracks[0] & tracks[1]
+
+
+def test_an_interrupted_segment_is_kept_and_said(clips, models, tmp_path, caplog):
+    left = tmp_path / "live/segments/20260101T000000.open/gate"
+    left.mkdir(parents=True)
+    (left / "tracks.txt").write_text("1,1,2,3,4,5,1\n")
+    live({"gate": clips["gate"]}, models, tmp_path / "live")
+    assert (tmp_path / "live/segments/20260101T000000.interrupted/gate/tracks.txt").is_file()
+    assert "interrupted run" in caplog.text
