@@ -147,7 +147,6 @@ ELSEWHERE = {
     "fps": Here("reading.rate", "of image folders; a video has its own"),
     "frame_rate": Here("reading.rate", "of image folders; a video has its own"),
     "buffer_size": Here("reading.prefetch"),
-    "save": Here("output.video"),
     "save_vid": Here("output.video"),
     "crf": Here("output.video_crf"),
     "line_thickness": Here("output.video", "the drawing style is fixed; output.video turns the video off", same=False),
