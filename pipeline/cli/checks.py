@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from pipeline.errors import OutputError, PasserbyError, UsageError, writing
-from pipeline.formats.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -89,6 +88,7 @@ def writable_file(path: Path, *suffixes: str) -> Path:
 def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
     """Read and validate a recipe. Raises UsageError naming the file, the line and the dotted key."""
     from pipeline.formats.validation import validated
+    from pipeline.formats.yaml_file import read_yaml
 
     file = read_yaml(path, "recipe")
     recipe = validated(kind, file.values, file.where)
