@@ -490,7 +490,7 @@ def offline(*_: object, **__: object) -> None:
         (["reid", "train", "{tmp}/good.yaml", "--data", "{market}", "-o", "{tmp}/good.yaml"], "good.yaml: cannot be written", 5),
         (["reid", "train", "{tmp}/offline.yaml", "--data", "{market}", "-o", "{tmp}/o"], "resnet18: torchvision cannot download", 2),
         (["reid", "train", "{tmp}/start.yaml", "--data", "{market}", "-o", "{tmp}/o"], "good.yaml: not an ONNX file", 4),
-        (["reid", "train", "{tmp}/seed.yaml", "--data", "{market}", "-o", "{tmp}/o"], "seed.yaml: seed: Input should be greater", 2),
+        (["reid", "train", "{tmp}/seed.yaml", "--data", "{market}", "-o", "{tmp}/o"], "seed.yaml, line 1: seed: must be greater", 2),
         (["reid", "eval", "mpn-s", "--data", "{tmp}/nowhere"], "nowhere: no such folder", 2),
         (["reid", "eval", "{tmp}/good.onnx", "--data", "{market}"], "good.onnx: no such model file", 4),
         (["reid", "eval", "mpn-s", "--data", "{market}", "--ranks", "{tmp}/no/a.jpg"], "a.jpg: cannot be written (no folder", 5),
@@ -499,7 +499,7 @@ def offline(*_: object, **__: object) -> None:
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: must end in .onnx", 2),
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written (no folder", 5),
         (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory", 2),
-        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml: model: Field required", 2),
+        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml, line 1: epochs: unknown key; known here: model", 2),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, code, monkeypatch, capsys):
