@@ -65,7 +65,7 @@ class PersonTrainer(DetectionTrainer):
 
 
 def image_list(folder: Path, repeat: dict[str, int]) -> list[str]:
-    """Paths of the images in ``folder/images``; ``repeat`` says how often a prefix (``cctv_001.webp``: cctv) is listed."""
+    """Paths of the images in ``folder/images``; ``repeat``: how often images of a prefix (``cctv_001.webp``: cctv) are listed."""
     images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in IMAGES)
     return [str(path.resolve()) for path in images for _ in range(repeat.get(path.stem.split("_")[0], 1))]
 

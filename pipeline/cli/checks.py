@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from pipeline.errors import OutputError, PasserbyError, UsageError, writing
+from pipeline.errors import PasserbyError, UsageError, writing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -33,22 +33,21 @@ R = TypeVar("R", bound="BaseModel")
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn what a user can cause (missing package, wrong folder, unreadable image, full disk) into user-facing errors of one line."""
-    try:
-        yield
-    except PasserbyError:
-        raise
-    except ModuleNotFoundError as error:
-        hint = str(error) if "pip install" in str(error) else f"{error.name} is not installed: pip install 'passerby[train]'"
-        raise UsageError(hint) from None
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UsageError(str(error)) from None
-    except OSError as error:
-        raise OutputError(f"{error.filename or 'the output'}: cannot be written ({error.strerror or error})") from None
+    with writing(Path("the output")):
+        try:
+            yield
+        except PasserbyError:
+            raise
+        except ModuleNotFoundError as error:
+            hint = str(error) if "pip install" in str(error) else f"{error.name} is not installed: pip install 'passerby[train]'"
+            raise UsageError(hint) from None
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+            raise UsageError(str(error)) from None
 
 
 @contextmanager
 def progress_log() -> Iterator[None]:
-    """Log what the model packages say at INFO too, unless the user asked for errors alone."""
+    """Show messages of the model packages from INFO up, unless the user asked for errors only."""
     loggers = [logging.getLogger(name) for name in ("detectors", "reid")]
     for logger in loggers:
         logger.setLevel(logging.INFO if logging.getLogger().isEnabledFor(logging.WARNING) else logging.NOTSET)

@@ -134,7 +134,7 @@ def export_reid(
     out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write (.onnx).")],
     precision: Annotated[str, typer.Option(help="fp32, packed (8- and 16-bit weights, fp32 arithmetic), fp16 or int8.")] = "fp32",
     dimensions: Annotated[
-        int | None, typer.Option(min=1, help="Reduce the embedding to so many principal components, half whitened.")
+        int | None, typer.Option(min=1, help="Number of principal components to reduce the embedding to, half whitened.")
     ] = None,
 ) -> None:
     """Export a calibrated bundle. Several sources become one bundle with concatenated embeddings.
