@@ -33,7 +33,7 @@ def bundle_path(model: str) -> Path:
     Raises ModelError for any other name; that of a removed bundle with its replacement.
     """
     if model in RENAMED:
-        log.info("re-ID model %s is now called %s", model, RENAMED[model])
+        log.warning("re-ID model %s is now called %s", model, RENAMED[model])
         model = RENAMED[model]
     if model in shipped():
         return WEIGHTS / f"{model}.onnx"
