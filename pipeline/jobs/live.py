@@ -10,7 +10,7 @@ from typing import Any
 
 import detectors
 from pipeline.config import Config
-from pipeline.errors import OutputError, UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.live.newest import Reader
 from pipeline.live.service import LiveRun
@@ -37,11 +37,9 @@ def live(
     def readers(arrivals: Arrivals) -> Mapping[str, Reader]:
         return {name: reader(name, entry, config, arrivals) for name, entry in entries.items()}
 
-    try:
+    with writing(out):
         run = LiveRun(readers, config, out, site, detector, embedder, status_port)
         run.run(stopped, duration)
-    except OSError as error:
-        raise OutputError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return run.status()
 
 

@@ -90,7 +90,7 @@ def with_credentials(url: str, user: str | None, password: str | None) -> Addres
 
 def open_options(address: Address, options: StreamOptions) -> dict[str, str]:
     """FFmpeg's options for an address."""
-    microseconds = str(int(1e6 * options.stall))
+    microseconds = str(int(1e6 * max(options.open_timeout, options.stall)))  # a stall is PyAV's time-out, and our own watchdog's
     out = {"protocol_whitelist": WHITELIST}
     if address.raw.lower().startswith("rtsp"):
         out |= {"rtsp_transport": options.transport, "timeout": microseconds, "probesize": "32", "fpsprobesize": "0"}

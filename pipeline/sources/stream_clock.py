@@ -31,11 +31,12 @@ class StreamClock:
         self._anchor: tuple[float, float, float] | None = None  # timestamp, wall time and monotonic arrival of the session's first frame
         self._reported = False
         self._offset = 0.0  # host's wall clock less its monotonic clock, at the session's begin
-        self._last = float("-inf")
+        self._last, self._last_arrival = float("-inf"), 0.0
+        self._fresh = True
 
     def reconnected(self) -> None:
         """The next frame begins a new session."""
-        self._anchor = None
+        self._anchor, self._fresh = None, True
 
     def stamp(self, pts: float | None, arrival: float, host_wall: float, reported: float | None = None) -> Stamp:
         """``pts``: the frame's timestamp in seconds, None where it has none. ``arrival``: monotonic. ``host_wall``: the host's wall clock at arrival.
@@ -43,29 +44,43 @@ class StreamClock:
         ``reported``: the wall time of timestamp 0 by the camera's sender reports, if any came.
         """
         offset = host_wall - arrival
-        if self._anchor is not None and abs(offset - self._offset) > HOST_STEP:
-            self._anchor = None
-        began = self._anchor is None
-        if self._anchor is not None and pts is not None:
-            first_pts, _, first_arrival = self._anchor
-            if abs((pts - first_pts) - (arrival - first_arrival)) > JUMP + 0.001 * (arrival - first_arrival):
-                began = True
+        stepped = abs(offset - self._offset) > HOST_STEP
+        began = self._anchor is None or (stepped and not self._reported) or self._jumped(pts, arrival)
         if began:
+            wall, self._reported = self._first_wall(pts, arrival, host_wall, reported, stepped)
             self._session += 1
-            self._offset = offset
-            self._reported = reported is not None and pts is not None
-            wall = reported + pts if reported is not None and pts is not None else host_wall
             self._anchor = (pts if pts is not None else arrival, wall, arrival)
             self._last = float("-inf")
+        if stepped:
+            self._offset = offset
         assert self._anchor is not None
         first_pts, first_wall, first_arrival = self._anchor
         elapsed = pts - first_pts if pts is not None and self._has_pts else arrival - first_arrival
         wall = first_wall + elapsed
         if wall <= self._last:  # reordered or doubled: time does not go back within a session
             wall = self._last + 0.001
-        self._last = wall
+        self._last, self._last_arrival = wall, arrival
         drift = abs(elapsed - (arrival - first_arrival))
         return Stamp(wall, (0.05 if self._reported else FRESH) + drift, self._session, began)
+
+    def _jumped(self, pts: float | None, arrival: float) -> bool:
+        """Whether the timestamp does not fit the time that has passed."""
+        if self._anchor is None or pts is None or not self._has_pts:
+            return False
+        first_pts, _, first_arrival = self._anchor
+        return abs((pts - first_pts) - (arrival - first_arrival)) > JUMP + 0.001 * (arrival - first_arrival)
+
+    def _first_wall(self, pts: float | None, arrival: float, host_wall: float, reported: float | None, stepped: bool) -> tuple[float, bool]:
+        """The wall time of a session's first frame, and whether it is the camera's.
+
+        Within a connection the report is the old one: after a jump the camera's clock is carried on by arrival.
+        """
+        if self._fresh:
+            self._fresh = False
+            return (reported + pts, True) if reported is not None and pts is not None else (host_wall, False)
+        if self._reported or not stepped:
+            return self._last + (arrival - self._last_arrival), self._reported
+        return host_wall, False
 
     @property
     def _has_pts(self) -> bool:
