@@ -1,4 +1,7 @@
-"""Runs, from Python: ``run(Request.of(["gate.mp4"], out="out"))`` is ``passerby run gate.mp4 -o out`` and returns what ``run.json`` holds."""
+"""Run the pipeline from Python.
+
+``run(Request.of(["gate.mp4"], out="out"))`` does what ``passerby run gate.mp4 -o out`` does, and returns the content of ``run.json``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for, so that ``passerby --help`` is quick."""
+    """Import on first use, so that ``passerby --help`` is fast."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

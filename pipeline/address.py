@@ -1,4 +1,4 @@
-"""Addresses of sources: a path or a URL, and the one form in which it may be shown."""
+"""Addresses of sources, paths or URLs, and their redacted form: the only one that may be shown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SCHEME = re.compile(r"(?i)^[a-z][a-z0-9+.-]*://")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a source is. ``str()`` and ``repr()`` are redacted; only ``raw``, for the library that opens it, has the credentials."""
+    """The path or URL of a source. ``str()`` and ``repr()`` are redacted; only ``raw``, for opening it, contains the credentials."""
 
     raw: str = field(repr=False)
 
     @property
     def is_url(self) -> bool:
-        """Whether it names a stream on a network, not a file."""
+        """Whether it is a URL rather than a path."""
         return bool(_SCHEME.match(self.raw))
 
     @property

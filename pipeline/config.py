@@ -1,4 +1,4 @@
-"""The configuration of a run: settings models, read from YAML, the command's options and ``--set``."""
+"""The configuration of a run: settings models, read from YAML, command-line options and ``--set``."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from tracker.refine import RefineSettings
 
 
 class Reading(Settings):
-    """Which frames are processed, and how far ahead they are decoded."""
+    """Frame selection and decoding."""
 
-    every: Frames = Field(default=1, ge=1, title="Frame stride", description="Process each N-th frame. ultralytics: `vid_stride`.")
-    start: Seconds | None = Field(default=None, ge=0, title="Start", description="Begin at this time of the video. Default: its start.")
+    every: Frames = Field(default=1, ge=1, title="Frame stride", description="Process every N-th frame. ultralytics: `vid_stride`.")
+    start: Seconds | None = Field(default=None, ge=0, title="Start", description="Start at this time of the video. Default: its beginning.")
     end: Seconds | None = Field(default=None, gt=0, title="End", description="Stop at this time of the video. Default: its end.")
     rate: Annotated[float, Field(json_schema_extra={"unit": "frames per s"})] | None = Field(
         default=None, gt=0, title="Image rate", description="Frame rate of image folders. Default: from `seqinfo.ini`, else 25."
     )
-    prefetch: Frames = Field(default=8, ge=1, le=256, title="Prefetch", description="Number of frames decoded ahead, per camera.")
+    prefetch: Frames = Field(default=8, ge=1, le=256, title="Prefetch", description="Number of frames to decode ahead, per camera.")
 
 
 class Output(Settings):
-    """What is written for each camera. `tracks.txt`, the tracklets and the contact sheets are always written."""
+    """Output files of each camera. `tracks.txt`, tracklets and contact sheets are always written."""
 
     video: bool = Field(default=True, title="Video", description="Write the annotated video.")
     video_crf: int = Field(default=26, ge=0, le=51, title="Video CRF", description="Constant rate factor of x264; lower is better.")
-    trail: Seconds = Field(default=2.0, ge=0, title="Trail", description="Draw the path of each person over this time.")
+    trail: Seconds = Field(default=2.0, ge=0, title="Trail", description="Draw a trail of this duration behind each person.")
     max_fill_gap: Seconds = Field(
         default=2.0,
         ge=0,
@@ -52,16 +52,16 @@ class Output(Settings):
 
 
 class MotionGate(Settings):
-    """Skip the detector while the scene is still: while no spot of the reduced grey image differs from the last image that the detector saw."""
+    """Skip the detector while the scene is static: the downscaled grey image equals that of the last frame that the detector processed."""
 
     max_skipped: Frames = Field(
         default=0,
         ge=0,
         title="Maximum skipped frames",
-        description="Maximum number of frames skipped in a row, and so the delay at which a new person is detected. 0: no gate.",
+        description="Maximum number of frames skipped in a row, and thus the maximum delay before a new person is detected. 0: no gate.",
     )
     change_threshold: Annotated[float, Field(json_schema_extra={"unit": "grey levels of 255"})] = Field(
-        default=10.0, gt=0, title="Change threshold", description="A difference of one spot above this is a change."
+        default=10.0, gt=0, title="Change threshold", description="A pixel that differs by more than this is a change."
     )
 
 
@@ -87,7 +87,7 @@ class Live(Settings):
 
 
 class Config(Settings):
-    """Everything that decides the result of a run, except its sources."""
+    """All settings of a run, except its sources."""
 
     detector: DetectorSettings = DetectorSettings()
     reid: EmbedderSettings = EmbedderSettings()
@@ -119,31 +119,32 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def _at(place: str) -> Callable[[tuple[Key, ...]], str]:
+    """For ``validated``: every value comes from ``place``."""
     return lambda _: place
 
 
 def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Config:
-    """Defaults, then the YAML ``file``, then ``options`` (dotted key -> value, None: not given), then ``sets`` (``key=value``).
+    """Merge defaults, the YAML ``file``, ``options`` (dotted key -> value; None: not given) and ``sets`` (``key=value``); later ones win.
 
-    Raises UsageError naming the file and line or the option, the dotted key, and what would be right.
+    Raises UsageError naming the file and line or the option, the dotted key, and what is expected.
     """
     values: dict[str, Any] = {}
-    told = {key: value for key, value in (options or {}).items() if value is not None}
+    chosen = {key: value for key, value in (options or {}).items() if value is not None}
     sets = list(sets)
     if file is not None:
         loaded = read_yaml(file, "configuration file")
-        validated(Config, loaded.values, loaded.where, whole=not told and not sets)
+        validated(Config, loaded.values, loaded.where, whole=not chosen and not sets)
         values = dict(loaded.values or {})
-    for key, value in told.items():
+    for key, value in chosen.items():
         values = _merge(values, nested(key, value))
     for item in sets:
         key, sign, text = item.partition("=")
         if not sign or not key:
-            raise UsageError(f"--set {item}: write it as dotted.key=value, --set tracker.max_lost=5 for example")
+            raise UsageError(f"--set {item}: expected KEY=VALUE, e.g. --set tracker.max_lost=5")
         try:
             given = nested(key.strip(), yaml.safe_load(text))
         except (yaml.YAMLError, ValueError):
-            raise UsageError(f"--set {item}: {text!r} is not a value; put quotes around text with signs in it") from None
+            raise UsageError(f"--set {item}: {text!r} is not valid YAML; quote text that contains special characters") from None
         validated(Config, given, _at(f"--set {item}"), whole=False)
         values = _merge(values, given)
     return validated(Config, values, _at("configuration"))

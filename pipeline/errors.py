@@ -1,4 +1,4 @@
-"""User-facing errors, each with the exit code of the command. Those that models and writers raise live in ``detectors.runtime.errors``."""
+"""User-facing errors and their exit codes. Those that models and writers raise are defined in ``detectors.runtime.errors``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ class UsageError(PasserbyError):
 
 
 class SourceError(PasserbyError):
-    """A source that cannot be opened or read on."""
+    """A source that cannot be opened or read."""
 
     code = NO_SOURCE

@@ -119,12 +119,12 @@ def test_the_last_word_holds(ids, data):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["merge", "{out}", "1", "9"], "there is no identity 9 (there are 3"),
-        (["merge", "{out}", "1"], "two identities or more"),
-        (["split", "{out}", "1", "door:2"], "door:2 is no tracklet of identity 1; it has door:1, hall:3"),
-        (["split", "{out}", "2", "door:2"], "has no other tracklets"),
+        (["merge", "{out}", "1", "9"], "no identity 9; see the 3 identities in identities.csv"),
+        (["merge", "{out}", "1"], "at least two identities"),
+        (["split", "{out}", "1", "door:2"], "door:2 is not a track of identity 1; its tracks: door:1, hall:3"),
+        (["split", "{out}", "2", "door:2"], "has no other tracks"),
         (["split", "{out}", "1", "hall"], "expected CAMERA:TRACK"),
-        (["forget", "{tmp}", "1"], "no identities.parquet there"),
+        (["forget", "{tmp}", "1"], "no identities.parquet;"),
     ],
 )
 def test_mistakes_change_nothing(associated, tmp_path, words, says):

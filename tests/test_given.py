@@ -81,8 +81,8 @@ def test_text_of_another_video_is_told(cameras, tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1,-1,10,10,20,50,1\n", "id -1 means a detection"),
-        ("1,1,10,10,20,50,1\n1,1,30,10,20,50,1\n", "id 1 twice in frame 1"),
+        ("1,-1,10,10,20,50,1\n", "id -1 marks a detection"),
+        ("1,1,10,10,20,50,1\n1,1,30,10,20,50,1\n", "duplicate id 1 in frame 1"),
         ("1,1,10,10,20\n", "line 1: 5 columns"),
         ("0,1,10,10,20,50\n", "line 1: frames count from 1"),
     ],
@@ -100,12 +100,12 @@ def test_bad_text_is_told_in_a_line(cameras, tmp_path, text, says):
     [
         (["associate", "-o", "{tmp}/o"], "nothing to associate"),
         (["associate", "-o", "{tmp}/o", "--tracks", "hall={clips}/hall.txt"], "requires --video NAME=PATH"),
-        (["associate", "-o", "{tmp}/o", "--video", "hall={clips}/hall.mp4"], "no --tracks hall=TRACKS.TXT for it"),
-        (["associate", "-o", "{tmp}/o", "--video", "{clips}/hall.mp4", "--tracks", "a"], "--video {clips}/hall.mp4: write it as NAME=PATH"),
-        (["run", "{clips}/hall.mp4", "-o", "{tmp}/o", "--tracks", "door={clips}/hall.txt"], "no camera named 'door'; there are hall"),
+        (["associate", "-o", "{tmp}/o", "--video", "hall={clips}/hall.mp4"], "requires --tracks hall=TRACKS.TXT"),
+        (["associate", "-o", "{tmp}/o", "--video", "{clips}/hall.mp4", "--tracks", "a"], "--video {clips}/hall.mp4: expected NAME=PATH"),
+        (["run", "{clips}/hall.mp4", "-o", "{tmp}/o", "--tracks", "door={clips}/hall.txt"], "no camera named 'door'; cameras: hall"),
         (
             ["run", "{clips}/hall.mp4", "-o", "{tmp}/o", "--tracks", "{clips}/hall.txt", "--detections", "{clips}/hall.txt"],
-            "tracks have their boxes already",
+            "has both --detections and --tracks",
         ),
     ],
 )
@@ -147,7 +147,7 @@ def test_people_who_were_found_become_a_training_set(cameras, tmp_path):
         for word in ("--tracks", f"{name}={cameras / name}.txt", "--video", f"{name}={cameras / name}.mp4")
     ]
     assert passerby("associate", *text, "-o", out).returncode == 0
-    done = passerby("reid", "collect", out, "-o", people, "--sure", "0", "--across", "--json")
+    done = passerby("reid", "collect", out, "-o", people, "--min-confidence", "0", "--across", "--json")
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     assert counts["people"] == 2
@@ -160,7 +160,7 @@ def test_people_who_were_found_become_a_training_set(cameras, tmp_path):
     assert np.abs(crop[60, crop.shape[1] // 2].astype(int) - LOOKS[7][0]).max() < 60  # a shirt is in its middle
     again = passerby("reid", "collect", out, "-o", people)
     assert again.returncode == 2
-    assert "is there already and not empty" in again.stderr
+    assert "already exists and is not empty" in again.stderr
     nobody = passerby("reid", "collect", tmp_path, "-o", tmp_path / "none")
     assert nobody.returncode == 2
-    assert "no identities.parquet there" in nobody.stderr
+    assert "no identities.parquet;" in nobody.stderr

@@ -124,7 +124,7 @@ def test_pair_scores_by_hand():
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["associate", "{tmp}/nowhere", "-o", "{tmp}/o"], 2, "no tracklets.parquet there; give the output folder of passerby run"),
+        (["associate", "{tmp}/nowhere", "-o", "{tmp}/o"], 2, "no tracklets.parquet; expected the output folder of passerby run"),
         (["associate", "{run}", "{other}", "-o", "{tmp}/o"], 2, "another re-ID model"),
         (["associate", "{run}", "-o", "{tmp}/o", "--site", "{tmp}/no.yaml"], 2, "no such site file"),
         (
@@ -139,7 +139,7 @@ def test_pair_scores_by_hand():
         ),
         (["associate", "{run}", "-o", "{tmp}/o", "--set", "association.prior_tracklet=3"], 2, "did you mean association.prior_tracklets?"),
         (["associate", "{run}", "-o", "{run}/door/tracks.txt"], 5, "cannot be written"),
-        (["eval-identities", "{run}", "--gt", "dor={run}/door/gt.txt"], 2, "there are door, hall"),
+        (["eval-identities", "{run}", "--gt", "dor={run}/door/gt.txt"], 2, "cameras: door, hall"),
         (["eval-identities", "{run}", "--gt", "door={run}/door/gt.txt"], 2, "no identities.parquet"),
     ],
 )

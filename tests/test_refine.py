@@ -173,7 +173,7 @@ def test_any_trackers_text_with_its_video(tmp_path):
     ("words", "says"),
     [
         (["refine", "-o", "{tmp}/o"], "give either the output folder of a run or --tracks FILE"),
-        (["refine", "{tmp}", "-o", "{tmp}/o"], "no tracklets.parquet there"),
+        (["refine", "{tmp}", "-o", "{tmp}/o"], "no tracklets.parquet;"),
         (["refine", "--tracks", "{tmp}/no.txt", "-o", "{tmp}/o"], "no such file"),
         (["refine", "--tracks", "{tmp}/bad.txt", "-o", "{tmp}/o"], "bad.txt, line 2"),
         (

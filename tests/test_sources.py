@@ -170,20 +170,20 @@ def test_a_change_of_size_keeps_both_sizes_and_time_goes_on(tmp_path):
     frames = read(source)
     assert {frame.image.shape for frame in frames} == {(96, 160, 3), (192, 320, 3)}
     assert np.all(np.diff([frame.time for frame in frames]) > 0)
-    assert any("picture changes" in warning for warning in source.progress.warnings)
+    assert any("frame size changes" in warning for warning in source.progress.warnings)
 
 
 def test_an_mp4_without_its_index_is_said_in_one_message(tmp_path):
     whole = write_clip(tmp_path / "whole.mp4", numbered(60))  # its moov lies at the end
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(SourceError, match="not a video that can be opened"):
+    with pytest.raises(SourceError, match="cannot be opened as a video"):
         open_source(cut)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "empty"), (b"this is a letter, not a video\n" * 50, "not a video"), (None, "no such file")],
+    [(b"", "empty"), (b"this is a letter, not a video\n" * 50, "cannot be opened as a video"), (None, "no such file")],
 )
 def test_what_is_no_video_is_said_in_one_message(tmp_path, content, words):
     path = tmp_path / "clip.mp4"

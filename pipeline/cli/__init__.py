@@ -1,1 +1,1 @@
-"""The command ``passerby``."""
+"""The ``passerby`` command line."""

@@ -1,4 +1,4 @@
-"""The command ``passerby``. Commands import what they need when they run, so that help is quick."""
+"""The ``passerby`` command line. Commands import their dependencies when they run, so that help is fast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.cli.output import EXIT_CODES
 from pipeline.cli.reid import reid_app
 from pipeline.cli.run import demo, run
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pipeline.cli.app")  # also with python -m, where __name__ is __main__
 INTERNAL = 70  # EX_SOFTWARE
 ClickException: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -29,19 +29,19 @@ ClickException: Any = next(
 app = typer.Typer(
     rich_markup_mode=None,
     name="passerby", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
-    help="Track people through the video of one or many fixed cameras, and across cameras.", epilog=EXIT_CODES,
+    help="Track people in video from one or more fixed cameras, and across cameras.", epilog=EXIT_CODES,
 )  # fmt: skip
 
 
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log more; the same as --log-level info.")] = False,
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="Log messages from this level up: debug, info, warning or error.")] = "",
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Same as --log-level info.")] = False,
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="Minimum level of log messages: debug, info, warning or error.")] = "",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Write log messages as JSON lines.")] = False,
 ) -> None:
     if log_level and log_level not in LEVELS:
-        raise typer.BadParameter(f"{log_level!r} is not one of {', '.join(LEVELS)}", param_hint="--log-level")
+        raise typer.BadParameter(f"{log_level!r}: must be one of {', '.join(LEVELS)}", param_hint="--log-level")
     configure_logging(log_level or ("info" if verbose else "warning"), log_json)
     if version:
         from importlib import metadata
@@ -62,7 +62,7 @@ for name, group in (("identities", identities_app), ("reid", reid_app), ("detect
 
 @app.command(epilog=EXIT_CODES)
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check what is installed, which execution providers work, and whether the models load."""
+    """Check the installation: packages, execution providers, video encoder, and whether the models load."""
     from pipeline.jobs.doctor import examine
 
     checks = examine()
@@ -79,7 +79,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one message on standard error and a documented exit code."""
+    """Run the command. A user error is one message on standard error and a documented exit code."""
     configure_logging()
     try:
         code = app(args=options_first(sys.argv[1:]), prog_name="passerby", standalone_mode=False)
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def options_first(words: list[str]) -> list[str]:
-    """The logging options work before and after the command's name: move them in front."""
+    """Move the logging options in front of the command name, so that they are accepted on both sides of it."""
     if "--" in words:
         return words
     flags = [word for word in words if word in ("-v", "--verbose", "--log-json")]

@@ -1,4 +1,4 @@
-"""Shared by the model commands: options, checks of paths, recipes, errors."""
+"""Shared by the model commands: options, path checks, recipes, error handling."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.errors import PasserbyError, UsageError, writing
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-EPILOG = "Training and exporting need pip install 'passerby[train]'."
-DATA_HELP = "Market-1501, DukeMTMC-reID, CUHK03 or MSMT17 as published (folder or archive), or your own PERSON/CAMERA_*.jpg."
+EPILOG = "Training and export require pip install 'passerby[train]'."
+DATA_HELP = "Dataset: Market-1501, DukeMTMC-reID, CUHK03 or MSMT17 as published (folder or archive), or a folder of PERSON/CAMERA_*.jpg."
 Recipe = Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe (YAML); see configs/.")]
 Data = Annotated[Path, typer.Option(help=DATA_HELP)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Output folder: checkpoints and log.")]
@@ -32,7 +32,7 @@ R = TypeVar("R", bound="BaseModel")
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what a user can cause (missing package, wrong folder, unreadable image, full disk) into user-facing errors of one line."""
+    """Turn errors that a user can cause (missing package, wrong folder, unreadable image, full disk) into one-line user-facing errors."""
     with writing(Path("the output")):
         try:
             yield
@@ -59,7 +59,7 @@ def progress_log() -> Iterator[None]:
 
 
 def writable_folder(path: Path) -> Path:
-    """Create the folder if it is missing. Raises OutputError if it cannot be written: before any work is done for it."""
+    """Create the folder if it is missing, and check that it is writable before any work starts. Raises OutputError if it is not."""
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
@@ -68,9 +68,9 @@ def writable_folder(path: Path) -> Path:
 
 
 def writable_file(path: Path, *suffixes: str) -> Path:
-    """Check, before any work is done for it, that a file can be written.
+    """Check that a file can be written, before any work starts.
 
-    Raises UsageError for another suffix, OutputError if its folder is missing or not writable.
+    Raises UsageError for a wrong suffix, OutputError if the folder is missing or not writable.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         raise UsageError(f"{path}: must end in {' or '.join(suffixes)}")
@@ -95,14 +95,14 @@ def read_recipe(path: Path, kind: type[R], threads: int | None) -> R:
 
 
 def precision_of(text: str, known: tuple[str, ...]) -> Any:
-    """``text`` if it is one of the ``known`` precisions. Raises UsageError."""
+    """Return ``text`` if it is one of the ``known`` precisions. Raises UsageError otherwise."""
     if text not in known:
         raise UsageError(f"--precision {text}: must be one of {', '.join(known)}")
     return text
 
 
 def write_image(path: Path, image: Any) -> None:
-    """Write (h, w, 3) uint8 BGR in the format of the suffix. Raises OutputError."""
+    """Write an image, (h, w, 3) uint8 BGR, in the format of the path's suffix. Raises OutputError."""
     import cv2
 
     with writing(path):
@@ -113,7 +113,7 @@ def write_image(path: Path, image: Any) -> None:
 
 
 def print_figures(values: dict[str, Any], as_json: bool) -> None:
-    """Print figures as JSON, or one per line."""
+    """Print metrics as JSON, or one per line."""
     rounded = json.loads(json.dumps(values), parse_float=lambda text: round(float(text), 4))
     if as_json:
         print(json.dumps(rounded))

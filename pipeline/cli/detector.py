@@ -45,7 +45,7 @@ def train_detector(
     threads: Threads = None,
     resume: Resume = False,
 ) -> None:
-    """Train a person detector with ultralytics' trainer."""
+    """Train a person detector with the ultralytics trainer."""
     with user_errors(), progress_log():
         from detectors.training.recipe import Recipe
         from detectors.training.train import train
@@ -54,7 +54,7 @@ def train_detector(
 
 
 def numbered_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Every ``every``-th frame of a source with its number, counted from 1. What is lost or damaged is logged."""
+    """Yield every ``every``-th frame of a source with its number, from 1. Lost and damaged frames are logged."""
     from pipeline.sources.frame import Selection
     from pipeline.sources.open import open_source
 
@@ -73,17 +73,17 @@ def evaluate_detector(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Folder in YOLO format (images/, labels/), or with --gt a source of frames: a video, images, a MOTChallenge sequence."
+            help="Folder in YOLO format (images/, labels/). With --gt: a video, an image folder or glob, or a MOTChallenge sequence."
         ),
     ],
     gt: Annotated[Path | None, typer.Option(help="MOTChallenge ground truth of the frames.")] = None,
     every: Annotated[int, typer.Option(min=1, help="With --gt, evaluate every Nth frame.")] = 10,
     size: Annotated[int | None, typer.Option(min=32, help="Input size: longest side, in pixels.")] = None,
     kinds: Annotated[
-        list[str] | None, typer.Option(metavar="PREFIX", help="Only images whose names begin with PREFIX; may be repeated.")
+        list[str] | None, typer.Option(metavar="PREFIX", help="Use only images whose names start with PREFIX; may be repeated.")
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="Contact sheet to write: false negatives and false positives at the best score.")
+        Path | None, typer.Option(help="Contact sheet to write: false negatives and false positives at the best score threshold.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -118,20 +118,20 @@ def export_detector(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Checkpoint of passerby detector train (a pickle: it can run code, so open only your own), or an fp32 model (.onnx)."
+            help="Checkpoint of passerby detector train (a pickle, which can run code: open only your own), or an fp32 model (.onnx)."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Model to write (.onnx).")],
     held_out: Annotated[Path, typer.Option(help="Held-out images in YOLO format, for calibration and evaluation.")],
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     ranges: Annotated[
-        Path | None, typer.Option(help="Training images in YOLO format, for INT8 ranges; default: the held-out ones.")
+        Path | None, typer.Option(help="Training images in YOLO format, to calibrate INT8 ranges. Default: the held-out images.")
     ] = None,
     size: Annotated[int, typer.Option(min=32, help="Default input size of the model: longest side, in pixels.")] = 704,
     kinds: Annotated[
-        list[str] | None, typer.Option(metavar="PREFIX", help="Only held-out images whose names begin with PREFIX; may be repeated.")
+        list[str] | None, typer.Option(metavar="PREFIX", help="Use only held-out images whose names start with PREFIX; may be repeated.")
     ] = None,
-    data: Annotated[str, typer.Option(help="Training data, for the metadata of the model.")] = "not stated",
+    data: Annotated[str, typer.Option(help="Description of the training data, for the model's metadata.")] = "not stated",
 ) -> None:
     """Export a calibrated ONNX model.
 

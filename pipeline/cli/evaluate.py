@@ -14,7 +14,7 @@ def evaluate(
     tracks: Annotated[Path, typer.Option("--tracks", help="Tracks in MOTChallenge format.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score tracks against ground truth with TrackEval: HOTA, DetA, AssA, IDF1, MOTA, switches, fragments."""
+    """Evaluate tracks against ground truth with TrackEval: HOTA, DetA, AssA, IDF1, MOTA, identity switches, fragmentations."""
     from dataclasses import asdict
 
     from pipeline.evaluation.tracks import evaluate as score
@@ -37,13 +37,17 @@ def evaluate(
 
 def evaluate_identities(
     runs: Annotated[list[Path], typer.Argument(help="Output folders of passerby run.")],
-    gt: Annotated[list[str], typer.Option(metavar="CAMERA=GT.TXT", help="Ground truth of a camera, identities shared by all cameras.")],
-    identities: Annotated[Path | None, typer.Option(help="Output folder of passerby associate; else the first run's identities.")] = None,
+    gt: Annotated[
+        list[str], typer.Option(metavar="CAMERA=GT.TXT", help="Ground truth of a camera, with identities shared by all cameras.")
+    ],
+    identities: Annotated[
+        Path | None, typer.Option(help="Output folder of passerby associate. Default: the identities of the first run.")
+    ] = None,
     site: Annotated[Path | None, typer.Option(help="Site file, for the plot.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Picture of precision against recall over the threshold.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Image to write: precision-recall curve over the association threshold.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score identities over cameras: multi-camera IDF1 and HOTA, precision and recall of pairs of tracklets."""
+    """Evaluate identities across cameras: multi-camera IDF1 and HOTA, precision and recall of tracklet pairs."""
     from dataclasses import asdict
 
     from pipeline.errors import UsageError
@@ -56,19 +60,19 @@ def evaluate_identities(
     for item in gt:
         name, sign, path = item.partition("=")
         if not sign:
-            raise UsageError(f"--gt {item}: write it as CAMERA=GT.TXT")
+            raise UsageError(f"--gt {item}: expected CAMERA=GT.TXT")
         truth[name] = Path(path)
     recorded, out = read_runs(runs), identities or runs[0]
     unknown = sorted(set(truth) - set(recorded.tracklets.cameras.tolist()))
     if unknown:
         raise UsageError(
-            f"--gt {unknown[0]}=...: no tracklet of such a camera; there are {', '.join(sorted(set(recorded.tracklets.cameras)))}"
+            f"--gt {unknown[0]}=...: the runs have no tracklet of this camera; cameras: {', '.join(sorted(set(recorded.tracklets.cameras)))}"
         )
-    who = scoring.true_identities(recorded, truth)
-    pairs = scoring.pair_scores(scoring.identities_of(recorded, out), who)
+    true_ids = scoring.true_identities(recorded, truth)
+    pairs = scoring.pair_scores(scoring.identities_of(recorded, out), true_ids)
     boxes = scoring.merged(truth, {camera: out / camera / "tracks.global.txt" for camera in truth})
     if plot is not None:
-        scoring.plot_curve(scoring.curve(recorded, who, load_site(site), AssociationSettings()), pairs, plot)
+        scoring.plot_curve(scoring.curve(recorded, true_ids, load_site(site), AssociationSettings()), pairs, plot)
     if as_json:
         print(json.dumps({"boxes": asdict(boxes), "pairs": asdict(pairs)}))
         return

@@ -18,13 +18,15 @@ def associate(
         list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Tracks of any tracker (MOTChallenge text); requires --video.")
     ] = None,
     video: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="The video that --tracks NAME=... belongs to.")] = None,
-    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): links between cameras, overlapping views, areas.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, association.visits=10 for example.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one setting, e.g. association.threshold=2; may be repeated.")
     ] = None,
     refined: Annotated[bool, typer.Option("--refine", help="Refine each run first, into OUT/refined.")] = False,
-    online: Annotated[bool, typer.Option("--online", help="Replay through the on-line linker; its events go to events.jsonl.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Replay through the online linker, and write its events to events.jsonl.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Assign one identity per person across runs, or across the tracks of any tracker with its videos."""
@@ -41,7 +43,7 @@ def associate(
             raise UsageError("--tracks requires --video NAME=PATH")
         specs = specify((), video, tracks=tracks or (), option="--video")
         if bare := [spec.name for spec in specs if spec.tracks is None]:
-            raise UsageError(f"--video {bare[0]}=...: no --tracks {bare[0]}=TRACKS.TXT for it")
+            raise UsageError(f"--video {bare[0]}=...: requires --tracks {bare[0]}=TRACKS.TXT")
         record = given_run(specs, settings, out / "given", places)
         failed = record.exit_code
         report_failures(record)
@@ -51,10 +53,10 @@ def associate(
     if refined:
         from pipeline.identities.refinement import refine_run
 
-        better = [out / "refined" / f"{at}-{run.resolve().name}" if len(runs) > 1 else out / "refined" for at, run in enumerate(runs, 1)]
-        for run, into in zip(runs, better, strict=True):
-            refine_run(run, into, settings.refine)
-        runs = better
+        folders = [out / "refined" / f"{at}-{run.resolve().name}" if len(runs) > 1 else out / "refined" for at, run in enumerate(runs, 1)]
+        for run, folder in zip(runs, folders, strict=True):
+            refine_run(run, folder, settings.refine)
+        runs = folders
     counts = associate_runs(runs, out, places, settings, online)
     print(counts.model_dump_json() if as_json else f"{people_line(counts)}\npage: {out / 'index.html'}")
     if failed:
@@ -63,7 +65,7 @@ def associate(
 
 identities_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, epilog=EXIT_CODES,
-    help="Correct identities by hand. Corrections are logged in OUT/corrections.jsonl and applied by later runs into the folder.",
+    help="Correct identities by hand. Corrections are logged in OUT/corrections.jsonl and applied again by later runs into the folder.",
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ OUT = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passe
 
 
 @identities_app.command("merge", epilog=EXIT_CODES)
-def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more identities of one person.")]) -> None:
+def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Two or more identities to merge.")]) -> None:
     """Merge identities into the one with the lowest number."""
     from pipeline.identities import corrections
     from pipeline.jobs.associate import correct
@@ -82,8 +84,8 @@ def merge_identities(out: OUT, identities: Annotated[list[int], typer.Argument(h
 @identities_app.command("split", epilog=EXIT_CODES)
 def split_identity(
     out: OUT,
-    identity: Annotated[int, typer.Argument(help="Identity that holds two people.")],
-    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Tracks of the other person.")],
+    identity: Annotated[int, typer.Argument(help="Identity that contains two people.")],
+    tracklets: Annotated[list[str], typer.Argument(metavar="CAMERA:TRACK...", help="Tracks to move to a new identity.")],
 ) -> None:
     """Move tracks out of an identity into a new one."""
     from pipeline.errors import UsageError
@@ -101,7 +103,7 @@ def split_identity(
 
 @identities_app.command("forget", epilog=EXIT_CODES)
 def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Identities to erase.")]) -> None:
-    """Erase embeddings and pictures of people from the results. Boxes stay, and the annotated video still shows them."""
+    """Erase a person's embeddings and images from the results. Boxes stay, and the annotated video still shows the person."""
     from pipeline.identities import corrections
     from pipeline.jobs.associate import correct
 
@@ -109,16 +111,18 @@ def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(
 
 
 def refine(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder; with --tracks the text file to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder; with --tracks, the text file to write.")],
     run: Annotated[Path | None, typer.Argument(help="Output folder of passerby run.")] = None,
-    tracks: Annotated[Path | None, typer.Option(help="Any tracker's MOTChallenge text instead of a run.")] = None,
-    video: Annotated[Path | None, typer.Option(help="With --tracks: the video they are of; without it motion alone decides.")] = None,
-    reid: Annotated[str | None, typer.Option(help="With --video: shipped name or bundle (.onnx).")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, refine.gap=5 for example.")] = None,
+    tracks: Annotated[Path | None, typer.Option(help="Tracks of any tracker (MOTChallenge text) instead of a run.")] = None,
+    video: Annotated[Path | None, typer.Option(help="With --tracks: their video. Without it, only motion is used.")] = None,
+    reid: Annotated[str | None, typer.Option(help="With --video: re-ID model, a shipped name or bundle (.onnx).")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one setting, e.g. refine.max_join_gap=5; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Post-process tracks: split tracks that change person, join broken ones, fill gaps, smooth boxes."""
+    """Post-process tracks: split tracks that switch person, join fragments, fill gaps, smooth boxes."""
     from pipeline.config import load_config
     from pipeline.errors import UsageError
     from pipeline.identities.refinement import refine_run, refine_text
@@ -128,7 +132,7 @@ def refine(
     settings = load_config(config, set_ or (), {"reid.model": reid})
     if run is not None:
         if video is not None:
-            raise UsageError("--video requires --tracks; a run has its embeddings already")
+            raise UsageError("--video requires --tracks; a run already has its embeddings")
         counts = refine_run(run, out, settings.refine)
     else:
         from reid import Embedder

@@ -1,4 +1,4 @@
-"""Logging of the command: ``passerby: message`` or JSON lines on standard error, credentials redacted; libav's messages once each."""
+"""Logging of the command: ``passerby: message`` or JSON lines on standard error, with credentials redacted and without repeats of libav."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class PlainFormatter(logging.Formatter):
-    """``passerby: message``; the logger's name too where it is another library's."""
+    """``passerby: message``; messages of other libraries include the logger's name."""
 
     def format(self, record: logging.LogRecord) -> str:
         name = "passerby" if record.name.split(".")[0] in ("pipeline", "reid", "detectors", "tracker") else f"passerby: {record.name}"
@@ -22,7 +22,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object per line: time (UTC), level, logger, message."""
+    """One JSON object per line: time (UTC), level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         values = {
@@ -36,8 +36,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(values)
 
 
-class OnceEach(logging.Filter):
-    """Lets each message of libav pass once: a damaged stream repeats itself at every frame."""
+class RepeatFilter(logging.Filter):
+    """Drops repeated messages of libav: a damaged stream gives the same one at every frame."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class OnceEach(logging.Filter):
 
 
 def configure_logging(level: str = "warning", as_json: bool = False) -> None:
-    """Log to standard error from ``level`` up. At ``info`` and below libav's own messages are shown too."""
+    """Log to standard error at ``level`` and above. ``info`` and ``debug`` include libav's own messages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
-    handler.addFilter(OnceEach())
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("matplotlib", "PIL", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

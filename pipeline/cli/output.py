@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output; messages go to the log, which the command shows on standard error."""
+"""Output of the commands: results on standard output, messages to the log (standard error)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def report(record: RunRecord, out: Path, as_json: bool, quiet: bool) -> None:
-    """Print the results of a run, and log what went wrong in it."""
+    """Print the results of a run, and log its errors and warnings."""
     report_failures(record)
     if as_json:
         print(json.dumps(record.as_dict(), indent=1))
@@ -31,7 +31,7 @@ def report(record: RunRecord, out: Path, as_json: bool, quiet: bool) -> None:
         print(f"{record.timing.wall_seconds:.1f} s, {record.timing.frames_per_second} frames per second")
         print(f"page: {out / 'index.html'}")
     if record.exit_code >= 128:
-        log.warning("stopped by a signal; the outputs are complete so far, and --resume continues the run")
+        log.warning("stopped by a signal; outputs are complete up to this point; --resume continues the run")
 
 
 def report_failures(record: RunRecord) -> None:

@@ -1,4 +1,4 @@
-"""Progress on standard error, one line per camera, only on a terminal."""
+"""Progress bars on standard error, one per camera, only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Watcher = Callable[[list[Camera]], Callable[[], None]]
 
 @contextmanager
 def watch_progress(shown: bool, settings: Config) -> Iterator[Watcher]:
-    """Gives a function that, told the cameras, returns what to call after every step."""
+    """Yield a function that takes the cameras and returns a callback, to be called after every step."""
     if not shown:
         yield lambda cameras: lambda: None
         return
@@ -45,7 +45,7 @@ def watch_progress(shown: bool, settings: Config) -> Iterator[Watcher]:
 
 
 def expected(camera: Camera, settings: Config) -> int | None:
-    """Frames that will be read, as far as the source says."""
+    """Number of frames to read; None if the source does not know it."""
     frames, end = camera.source.frames, settings.reading.end
     if end is None:
         return frames

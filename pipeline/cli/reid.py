@@ -58,12 +58,13 @@ def evaluate_reid(
     model: Annotated[str, typer.Argument(help="Shipped name, bundle (.onnx), or embeddings of any model (.npz: names, rows).")],
     data: Data,
     ranks: Annotated[
-        Path | None, typer.Option(help="Image to write: queries with their ten nearest, correct ones framed green, wrong ones red.")
+        Path | None,
+        typer.Option(help="Image to write: 16 queries with their ten nearest matches, correct ones framed green, wrong ones red."),
     ] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Also evaluate after k-reciprocal re-ranking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a bundle: CMC, mAP, mINP; open set: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
+    """Evaluate a re-ID model: CMC, mAP, mINP; open set: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
     with user_errors():
         import numpy as np
 
@@ -100,7 +101,7 @@ def find_priors(
     data: Data,
     model: Annotated[str, typer.Option(help="Segmentation or pose model for ultralytics.")] = "yolo11n-seg.pt",
 ) -> None:
-    """Locate the body in each training image, for recipes with prior body or mask. Written to priors.npz in the dataset."""
+    """Locate the body in each training image, for recipes with prior: body or mask. Writes priors.npz into the dataset."""
     with user_errors(), progress_log():
         from reid.datasets.layouts import read_split, unpacked
         from reid.training.priors import write_bodies
@@ -117,14 +118,14 @@ def find_priors(
 def collect_people(
     run: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of passerby run or passerby associate.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write: PERSON/CAMERA_TRACK_NUMBER.jpg.")],
-    sure: Annotated[float, typer.Option(min=0, max=1, help="Minimum identity confidence.")] = 0.9,
-    across: Annotated[bool, typer.Option("--across", help="Only people seen by several cameras.")] = False,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Minimum identity confidence.")] = 0.9,
+    across: Annotated[bool, typer.Option("--across", help="Include only identities seen by several cameras.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a training set from the people of a run. Review it, and correct the run (passerby identities), before you train."""
+    """Build a training set from the identities of a run. Review it, and correct the run (passerby identities), before training."""
     from pipeline.identities.training_set import collect
 
-    print_figures(dict(collect(run, out, sure, across)), as_json)
+    print_figures(dict(collect(run, out, min_confidence, across)), as_json)
 
 
 @reid_app.command("export")
@@ -139,7 +140,7 @@ def export_reid(
 ) -> None:
     """Export a calibrated bundle. Several sources become one bundle with concatenated embeddings.
 
-    Nothing is written if its embeddings differ from those of the sources.
+    Nothing is written if the exported embeddings differ from those of the sources.
     """
     with user_errors():
         from reid.export.export import Form, export

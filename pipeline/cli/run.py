@@ -27,40 +27,40 @@ def seconds(text: str | None) -> float | None:
             raise ValueError
         return value
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a time: write seconds or h:mm:ss") from None
+        raise typer.BadParameter(f"{text!r} is not a time: expected seconds or h:mm:ss") from None
 
 
 def run(
     videos: Annotated[
-        list[str] | None, typer.Argument(help="Video file, folder or glob of images, or MOTChallenge sequence folder: one camera each.")
+        list[str] | None, typer.Argument(help="Video file, image folder or glob, or MOTChallenge sequence folder; one camera each.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
-    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A camera and its name.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="Named camera; may be repeated.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting by its dotted key, tracker.max_lost=5 for example.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one setting, e.g. tracker.max_lost=5; may be repeated.")
     ] = None,
-    detector: Annotated[str | None, typer.Option(help="Shipped name, .onnx file, or what ultralytics opens (yolo11m.pt).")] = None,
-    reid: Annotated[str | None, typer.Option(help="Shipped name or bundle (.onnx); 'none': motion alone.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector: shipped name, .onnx file, or a model for ultralytics (yolo11m.pt).")
+    ] = None,
+    reid: Annotated[str | None, typer.Option(help="Re-ID model: shipped name or bundle (.onnx); none: track by motion alone.")] = None,
     detections: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Boxes in MOTChallenge format instead of a detector.")
+        list[str] | None, typer.Option(metavar="[NAME=]DET.TXT", help="Detections in MOTChallenge format, used instead of a detector.")
     ] = None,
     tracks: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]TRACKS.TXT", help="Tracks of another tracker (MOTChallenge text), used unchanged.")
     ] = None,
-    site: Annotated[Path | None, typer.Option(help="Site file (YAML): which camera leads to which, which views overlap.")] = None,
-    every: Annotated[int | None, typer.Option(help="Process each Nth frame.")] = None,
+    site: Annotated[Path | None, typer.Option(help="Site file (YAML): links between cameras, overlapping views, areas.")] = None,
+    every: Annotated[int | None, typer.Option(help="Process every Nth frame.")] = None,
     start: Annotated[str | None, typer.Option(help="Start time (seconds or h:mm:ss).")] = None,
     end: Annotated[str | None, typer.Option(help="End time (seconds or h:mm:ss).")] = None,
-    no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Do not write the annotated video.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run into the same folder.")] = False,
-    dry: Annotated[
-        bool, typer.Option("--dry-run", help="Open sources and models, print the resolved configuration, and process nothing.")
-    ] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Open sources and models, print the resolved configuration, and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no results.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print results.")] = False,
 ) -> None:
-    """Track people through video files; write tracks, tracklets, contact sheets, annotated video and an HTML report."""
+    """Track people in video files. Writes tracks, identities, contact sheets, annotated video and an HTML report."""
     from pipeline.config import load_config
     from pipeline.engine.cameras import specify
     from pipeline.errors import UsageError

@@ -1,4 +1,4 @@
-"""One camera of a run: its tracker, its tracklets, its counts, and the sinks that it feeds."""
+"""One camera of a run: its tracker, tracklets, counts and sinks."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from tracker import DeepSort, Tracks
 
 @dataclass
 class CameraResult:
-    """Counts of one camera: frames ``processed``, ``skipped`` on request, ``failed``, and seen by the detector (``detected``); detections
-    over the tracker's high threshold (``confident``) and ``embedded``; finished ``tracks``.
+    """Counts of one camera.
+
+    Frames: ``processed``, ``skipped`` (by ``every`` and ``start``), ``failed`` (not decodable), ``detected`` (processed by the detector).
+    Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
     """
 
     camera: Camera
@@ -41,12 +43,12 @@ class CameraResult:
         return self.camera.source.progress
 
     def end(self) -> None:
-        """The source has ended: its own counts hold now. Before that, those of the last frame taken."""
+        """The source has ended: take over its final counts. Until then, those of the last processed frame hold."""
         self.ended, self.skipped, self.failed = True, self.progress.skipped, self.progress.failed
 
 
 class CameraRun:
-    """The state of one camera between frames. It is handed its ``sinks`` and closes none of them."""
+    """The state of one camera between frames. The caller closes the ``sinks``."""
 
     def __init__(self, camera: Camera, config: Config, sinks: Sequence[Sink], first_id: int = 1) -> None:
         self.camera, self.sinks = camera, tuple(sinks)
@@ -54,20 +56,20 @@ class CameraRun:
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker, first_id)
         self.scene = StillScene(config.motion_gate)
-        self.last_detections = Detections.empty()  # of the last frame that the detector saw
+        self.last_detections = Detections.empty()  # of the last frame that the detector processed
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
 
     def needs_detector(self, frame: Frame) -> bool:
-        """Whether the detector must see this frame. Call once per frame, also for frames that a resumed run replays."""
+        """Whether the detector must process this frame. Call once per frame, also for frames that a resumed run replays."""
         if not self.camera.detected or not self.scene.needs_detector(frame.image):
             return False
         self.result.detected += 1
         return True
 
     def detections(self, frame: Frame, detected: Detections | None) -> Detections:
-        """The given boxes or tracks of this frame, or what was ``detected``; None: the detector skipped it, the last detections hold."""
+        """The given boxes or tracks of this frame, else ``detected``; None: the detector was skipped, so the last detections are reused."""
         camera, number = self.camera, frame.index + 1
-        if camera.tracks is not None:  # taken as they are, wherever they stand
+        if camera.tracks is not None:  # used unchanged, also outside the areas
             return camera.tracks.detections(number)
         if camera.boxes is not None:
             return within(camera.boxes.at(number), camera.area)
@@ -79,7 +81,7 @@ class CameraRun:
         return self.tracker.wanted(detections, frame.time) if given is None else given.wanted(frame.index + 1, frame.time)
 
     def track(self, frame: Frame, detections: Detections, embeddings: dict[int, np.ndarray] | None) -> Tracks:
-        """Tracks of this frame. ``embeddings``: by row of ``detections``; None without a re-ID model."""
+        """Update the tracker; returns this frame's tracks. ``embeddings``: by row of ``detections``; None without a re-ID model."""
         self.last_detections = detections
         self.result.confident += int((detections.scores >= self.high).sum())
         self.result.embedded += len(embeddings or ())
@@ -89,7 +91,7 @@ class CameraRun:
         return given.tracks(frame.index + 1, frame.time, list(embeddings or ()))
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:
-        """Count the frame, grow its tracklets, and feed the sinks."""
+        """Count the frame, extend the tracklets, and pass the frame to the sinks."""
         self.builder.add(frame, tracks, embeddings)
         self.result.processed += 1
         self.result.skipped, self.result.failed = frame.skipped, frame.failed
@@ -100,19 +102,19 @@ class CameraRun:
         self.finish(held)
 
     def restart(self) -> None:
-        """A stream that begins anew: end all tracks; ids are not used again."""
+        """The stream has restarted: end all tracks. Ids are not reused."""
         self.finish()
         self.tracker.restart()
         self.last_detections = Detections.empty()
 
     def cut(self, longest: float) -> None:
-        """Hand over what tracks longer than ``longest`` seconds have so far."""
+        """Pass to the sinks the parts so far of tracks longer than ``longest`` seconds."""
         for tracklet in self.builder.cut(longest):
             for sink in self.sinks:
                 sink.finish(tracklet)
 
     def finish(self, held: np.ndarray | None = None) -> None:
-        """Hand over the tracklets of tracks that are not ``held`` any more; None: all of them."""
+        """Pass to the sinks the tracklets of tracks that are no longer ``held``; None: of all tracks."""
         for tracklet in self.builder.finish(held):
             self.result.tracks += 1
             for sink in self.sinks:

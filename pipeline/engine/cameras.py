@@ -1,4 +1,4 @@
-"""Cameras of a run: a name and a source each, with the boxes or tracks the user brings, if any."""
+"""Cameras of a run: name, source, and optional detections or tracks given by the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"^[\w][\w.-]*$")
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """What the user asked for: a camera's ``name``, the ``address`` of its source, and a file of boxes, or of tracks, or neither."""
+    """A requested camera: its ``name``, the ``address`` of its source, and optionally a file of detections (``boxes``) or of ``tracks``."""
 
     name: str
     address: Address
@@ -31,16 +31,17 @@ class CameraSpec:
 
     @property
     def inputs(self) -> list[Path]:
-        """The files that are read of it."""
+        """Its input files."""
         source = [] if self.address.is_url else [Path(self.address.raw)]
         return [*source, *(path for path in (self.boxes, self.tracks) if path is not None)]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """An open camera; ``boxes``: given detections, None where a detector finds them.
+    """An open camera.
 
-    ``tracks``: given tracks, None where they are to be found. ``area`` (h, w) bool: where people's feet count, None everywhere.
+    ``boxes``: given detections; None: run the detector. ``tracks``: given tracks; None: run the tracker. ``area`` (h, w) bool: where
+    people are tracked, by their feet; None: everywhere.
     """
 
     name: str
@@ -51,12 +52,12 @@ class Camera:
 
     @property
     def detected(self) -> bool:
-        """Whether a detector has to find its people."""
+        """Whether it needs a detector."""
         return self.boxes is None and self.tracks is None
 
 
 def stem(path: str) -> str:
-    """A camera's name from its address: ``videos/gate 2.mp4`` -> ``gate_2``; a glob is named after its folder, a URL after its path or host."""
+    """Camera name from an address: ``videos/gate 2.mp4`` -> ``gate_2``. A glob is named after its folder, a URL after its path or host."""
     address = Address(path)
     plain = Path(address.place if address.is_url else path)
     name = plain.parent.name if any(sign in plain.name for sign in "*?[") else plain.stem if plain.suffix else plain.name
@@ -72,16 +73,18 @@ def specify(
 ) -> list[CameraSpec]:
     """Cameras from plain paths, ``NAME=PATH`` options, and files of boxes or tracks (``PATH`` for a single camera, else ``NAME=PATH``).
 
-    ``option`` is what ``named`` came by. Raises UsageError for no camera, a name that is no file name, two cameras of one name,
-    boxes or tracks of no camera, or both of one.
+    ``option``: the option that gave ``named``, for messages. Raises UsageError for no camera, an invalid or duplicate name, boxes or
+    tracks of an unknown camera, or both for one camera.
     """
     found = [(stem(path), path) for path in paths]
     for item in named:
         name, sign, path = item.partition("=")
         if not sign or not path:
-            raise UsageError(f"{option} {item}: write it as NAME=PATH")
+            raise UsageError(f"{option} {item}: expected NAME=PATH")
         if not NAME.match(name):
-            raise UsageError(f"{option} {item}: a camera's name is letters, digits, '_', '-' and '.'")
+            raise UsageError(
+                f"{option} {item}: a camera name may contain letters, digits, '_', '-' and '.', and may not start with '-' or '.'"
+            )
         found.append((name, path))
     if not found:
         raise UsageError("no video given: passerby run VIDEO [VIDEO ...] -o OUT")
@@ -89,32 +92,33 @@ def specify(
     for name in names:
         if names.count(name) > 1:
             paths_of = ", ".join(str(Address(path)) for other, path in found if other == name)
-            raise UsageError(f"two cameras named {name!r} ({paths_of}): give them names by {option} NAME=PATH")
+            raise UsageError(f"two cameras named {name!r} ({paths_of}): name them with {option} NAME=PATH")
     boxes, given = by_camera("--detections", detections, names), by_camera("--tracks", tracks, names)
     if both := sorted(set(boxes) & set(given)):
-        raise UsageError(f"camera {both[0]!r} has --detections and --tracks: tracks have their boxes already")
+        raise UsageError(f"camera {both[0]!r} has both --detections and --tracks: use one of them")
     return [CameraSpec(name, Address(path), boxes.get(name), given.get(name)) for name, path in found]
 
 
 def by_camera(option: str, items: Iterable[str], names: list[str]) -> dict[str, Path]:
-    """Files by the name of their camera. Raises UsageError, naming ``option``, for a camera that is not among ``names``."""
+    """Files by camera name. Raises UsageError, naming ``option``, for a camera that is not among ``names``."""
     out: dict[str, Path] = {}
     for item in items:
         name, sign, path = item.partition("=")
         if not sign:
             if len(names) > 1:
-                raise UsageError(f"{option} {item}: with several cameras write it as NAME=PATH, once a camera")
+                raise UsageError(f"{option} {item}: with several cameras, expected NAME=PATH, once per camera")
             name, path = names[0], item
         if name not in names:
-            raise UsageError(f"{option} {item}: no camera named {name!r}; there are {', '.join(names)}")
+            raise UsageError(f"{option} {item}: no camera named {name!r}; cameras: {', '.join(names)}")
         out[name] = Path(path)
     return out
 
 
 def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: TrackerSettings) -> tuple[list[Camera], dict[str, str]]:
-    """Open what can be opened: cameras, and per name the message of what could not. ``settings`` say how often given tracks are embedded.
+    """Open the cameras; returns those that opened, and by name the error message of each that did not.
 
-    Raises UsageError for a file of boxes or tracks that is not there or not MOTChallenge text: that is no fault of a source.
+    ``settings``: how often given tracks are embedded. Raises UsageError for a file of boxes or tracks that is missing or not MOTChallenge
+    text.
     """
     cameras, refused = [], {}
     for spec in specs:
@@ -124,7 +128,7 @@ def open_cameras(specs: Iterable[CameraSpec], rate: float | None, settings: Trac
             cameras.append(Camera(spec.name, open_source(spec.address.raw, rate), boxes, tracks))
         except SourceError as error:
             refused[spec.name] = str(error)
-        except Exception as error:  # a library's surprise at one file must not take the other cameras down
+        except Exception as error:  # a library's unexpected error must not stop the other cameras
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             refused[spec.name] = redact(f"{spec.address}: cannot be read ({reason})")
     return cameras, refused

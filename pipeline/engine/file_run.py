@@ -1,4 +1,4 @@
-"""A run over files: cameras in step through the engine, every step in the journal, every output closed whatever happens."""
+"""A run over files: cameras in step through the engine, each step recorded in the journal, all outputs closed on any exit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reid import Embedder
 
 
 def reid_facts(embedder: Embedder | None) -> dict[str, str]:
-    """What ``tracklets.parquet`` keeps of the re-ID model: its hash, and how to read its distances."""
+    """Metadata of ``tracklets.parquet`` on the re-ID model: SHA-256 of the file, calibration of its distances."""
     if embedder is None:
         return {}
     calibration = embedder.facts.for_tracklets
@@ -31,10 +31,10 @@ def reid_facts(embedder: Embedder | None) -> dict[str, str]:
 
 
 def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> list[Sink]:
-    """The outputs of one camera alone, below ``out/<camera>``; ``opened`` closes them."""
+    """The sinks of one camera, below ``out/<camera>``; ``opened`` closes them."""
     folder, source = out / camera.name, camera.source
     folder.mkdir(parents=True, exist_ok=True)
-    fill = 0.0 if camera.tracks else config.output.max_fill_gap  # another tracker's gaps are its own
+    fill = 0.0 if camera.tracks else config.output.max_fill_gap  # given tracks are not changed
     sinks: list[Sink] = [TracksText(folder / "tracks.txt", fill)]
     opened.callback(sinks[0].close)
     if config.output.video:
@@ -54,9 +54,9 @@ def run(
     stopped: Callable[[], bool] = lambda: False,
     on_step: Callable[[], None] = lambda: None,
 ) -> list[CameraResult]:
-    """Process all cameras until each has ended or ``stopped()`` is true. What is below ``out`` is then complete so far.
+    """Process all cameras until each has ended or ``stopped()`` is true. The outputs below ``out`` are then complete up to that point.
 
-    Raises OutputError where an output cannot be written; the others are finished all the same.
+    Raises OutputError if an output cannot be written; the other outputs are still finished.
     """
     if embedder is not None and config.tracker.gate is None:
         config = config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
@@ -96,7 +96,7 @@ def _steps(
         with watch("journal"):
             known = journal.replay()
         if known is not None and known.frames != {name: frame.index for name, frame in frames.items()}:
-            raise OutputError(f"{journal.path}: the sources give other frames than in the run to resume; run without --resume")
+            raise OutputError(f"{journal.path}: the sources give different frames than in the interrupted run; run without --resume")
         step = run_step(runs, frames, detector, embedder, watch, known)
         if known is None:
             with watch("journal"):

@@ -1,4 +1,4 @@
-"""Tracks of any other tracker, in the place of our own: embedded and associated as they are, no box changed."""
+"""Tracks given by the user, from any tracker: embedded and associated, with ids and boxes unchanged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tracker.following.costs import visibility
 
 
 class GivenTracks:
-    """One camera's tracks from MOTChallenge text. Embeddings are asked for as sparingly as by ``DeepSort`` for confident tracks.
+    """One camera's tracks from MOTChallenge text. They are embedded as rarely as ``DeepSort`` embeds confident tracks.
 
-    Rows of score 0 are left out (ground truth marks so what is not to be counted). Raises UsageError as ``read_tracks`` does.
+    Rows of score 0 are left out (ground truth marks ignored rows so). Raises UsageError as ``read_tracks`` does.
     """
 
     def __init__(self, path: Path, settings: TrackerSettings) -> None:
@@ -24,9 +24,9 @@ class GivenTracks:
         rows = rows.take(np.flatnonzero(rows.scores != 0))
         self.frames, self.ids, self.last = rows.frames, rows.ids, rows.last_frame
         self._boxes, self._scores = rows.boxes.astype(np.float32), rows.known_scores.astype(np.float32)
-        self._who, backwards = np.unique(self.ids[::-1], return_index=True)
-        self._ends = self.frames[::-1][backwards]
-        self._embedded: dict[int, float] = {}
+        self._track_ids, last_rows = np.unique(self.ids[::-1], return_index=True)
+        self._last_frames = self.frames[::-1][last_rows]
+        self._embedded: dict[int, float] = {}  # track id -> time of its last embedding
 
     def _at(self, frame: int) -> slice:
         return slice(*np.searchsorted(self.frames, [frame, frame + 1]).tolist())
@@ -37,12 +37,12 @@ class GivenTracks:
 
     def wanted(self, frame: int, time: float) -> np.ndarray:
         """(m,) rows of ``detections(frame)`` to embed: tracks without an embedding, and visible ones after ``refresh_interval`` seconds."""
-        clear = visibility(self._boxes[self._at(frame)].astype(np.float64)) >= self.settings.min_gallery_visibility
-        ago = np.array([time - self._embedded.get(int(who), -np.inf) for who in self.ids[self._at(frame)]])
-        return np.flatnonzero(np.isinf(ago) | (clear & (ago >= self.settings.refresh_interval)))
+        visible = visibility(self._boxes[self._at(frame)].astype(np.float64)) >= self.settings.min_gallery_visibility
+        age = np.array([time - self._embedded.get(int(track_id), -np.inf) for track_id in self.ids[self._at(frame)]])
+        return np.flatnonzero(np.isinf(age) | (visible & (age >= self.settings.refresh_interval)))
 
     def tracks(self, frame: int, time: float, embedded: list[int]) -> Tracks:
-        """The tracks of ``frame``, after its rows ``embedded`` were."""
+        """The tracks of ``frame``, of which the rows ``embedded`` were embedded now."""
         at = self._at(frame)
         ids, boxes = self.ids[at], self._boxes[at]
         self._embedded |= {int(ids[row]): time for row in embedded}
@@ -50,5 +50,5 @@ class GivenTracks:
         return Tracks(ids, boxes, self._scores[at], np.arange(len(ids)), visible)
 
     def held(self, frame: int) -> np.ndarray:
-        """Ids that come again after ``frame``."""
-        return self._who[self._ends > frame]
+        """Ids that occur after ``frame``."""
+        return self._track_ids[self._last_frames > frame]

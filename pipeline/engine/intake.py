@@ -1,4 +1,4 @@
-"""Which frames come together in a step: the intake. Files are taken in step, one frame of each camera that has not ended."""
+"""Intakes decide which frames form a step. Files are read in step: one frame of each camera that has not ended."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class Intake(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether no frame will come any more."""
+        """Whether no more frames will come."""
 
     def next(self, timeout: float | None = None) -> dict[str, Frame]:
-        """The frames of the next step by camera name; empty where none came within ``timeout`` seconds, and at the end."""
+        """The frames of the next step by camera name; empty if none came within ``timeout`` seconds, and at the end."""
 
     def close(self) -> None: ...
 
 
 class FilesInStep:
-    """Frames of files in step, read ahead in a thread per camera. A file is always waited for: ``timeout`` has no effect."""
+    """Frames of files in step, decoded ahead in one thread per camera. Files are always waited for: ``timeout`` has no effect."""
 
     def __init__(self, runs: Sequence[CameraRun], reading: Reading) -> None:
         self._close, self._reading = ExitStack(), reading
         self._live: dict[str, tuple[CameraRun, Iterator[Frame]]] = {}
         selection = Selection(reading.every, reading.start, reading.end)
-        with ExitStack() as opened:  # a reader that cannot start closes those before it
+        with ExitStack() as opened:  # if one reader cannot start, close those before it
             for run in runs:
                 frames = Prefetch(run.camera.source.read(selection), reading.prefetch)
                 opened.callback(frames.close)
@@ -50,7 +50,7 @@ class FilesInStep:
         return frames
 
     def _next(self, run: CameraRun, ahead: Iterator[Frame]) -> Frame | None:
-        """The camera's next frame; None at the end. A source that breaks ends here, with the error in its progress."""
+        """The camera's next frame; None at the end. A source that fails ends here, with the error in its progress."""
         source = run.camera.source
         try:
             frame = next(ahead, None)
@@ -59,7 +59,7 @@ class FilesInStep:
             self._compare_lengths(run)
         except PasserbyError as error:
             source.progress.error = str(error)
-        except Exception as error:  # a decoder's surprise must not take the other cameras down
+        except Exception as error:  # a decoder's unexpected error must not stop the other cameras
             source.progress.error = f"{source.path}: reading failed ({type(error).__name__}: {error})"
         run.result.end()
         return None
@@ -69,7 +69,7 @@ class FilesInStep:
         if given is not None and self._reading.end is None and given.last > progress.frames_in:
             progress.warn(
                 f"{given.path}: has rows up to frame {given.last}, but the source has {progress.frames_in} frames; "
-                "check that both are of the same video"
+                "check that both belong to the same video"
             )
 
     def close(self) -> None:

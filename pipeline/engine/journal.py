@@ -1,7 +1,7 @@
-"""The journal of a run: what the models said, step by step, so that ``--resume`` after any end gives the same tracks.
+"""The journal of a run: the output of the models, step by step, so that ``--resume`` gives the same tracks after any interruption.
 
-A step takes one frame of every camera still running. Its record holds each camera's detections and the embeddings computed;
-replaying it through the tracker is exact and costs no inference. A torn last record is dropped.
+A step takes one frame of each camera that has not ended. Its record holds each camera's detections and computed embeddings;
+replaying it through the tracker is exact and needs no inference. An incomplete last record is dropped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _HEAD = struct.Struct("<II")
 
 
 def _pack(step: Step) -> bytes:
-    """A line of JSON, [camera, frame index, detections, embeddings, dimension] each, and behind it the arrays' bytes."""
+    """A line of JSON, with [camera, frame index, detections, embeddings, dimension] per camera, then the arrays' bytes."""
     heads, parts = [], []
     for camera, index in step.frames.items():
-        found, looks = step.detections[camera], step.embeddings.get(camera, {})
-        embeddings = np.stack(list(looks.values())) if looks else np.zeros((0, 0), np.float32)
+        found, by_row = step.detections[camera], step.embeddings.get(camera, {})
+        embeddings = np.stack(list(by_row.values())) if by_row else np.zeros((0, 0), np.float32)
         heads.append([camera, index, len(found), *embeddings.shape])
-        parts += [found.boxes.tobytes(), found.scores.tobytes(), np.array(list(looks), np.int64).tobytes(), embeddings.tobytes()]
+        parts += [found.boxes.tobytes(), found.scores.tobytes(), np.array(list(by_row), np.int64).tobytes(), embeddings.tobytes()]
     return json.dumps(heads).encode() + b"\n" + b"".join(parts)
 
 
@@ -53,7 +53,7 @@ def _unpack(data: bytes) -> Step:
 
 
 class Journal:
-    """Append-only records, each with its length and CRC. ``key`` names the run; another key cannot be resumed."""
+    """Append-only records, each with its length and CRC. ``key`` identifies the run; a journal of another key cannot be resumed."""
 
     def __init__(self, path: Path, key: str, resume: bool) -> None:
         self.path = path
@@ -64,19 +64,19 @@ class Journal:
             with path.open("rb") as file:
                 if file.read(len(MAGIC)) != MAGIC or file.readline() != key.encode() + b"\n":
                     raise UsageError(
-                        f"{path}: it belongs to a run with other sources, models or settings; resume with the same, or run without --resume"
+                        f"{path}: written by a run with other sources, models or settings; use the same ones, or run without --resume"
                     )
                 self._end = _valid_end(file)
             self._replay = path.open("rb")
             self._replay.seek(len(head))
         else:
             path.write_bytes(head)
-        self._file = path.open("r+b", buffering=0)  # nothing is left to write, and to fail, at close
+        self._file = path.open("r+b", buffering=0)  # unbuffered: close has nothing to write that could fail
         self._file.truncate(self._end)
         self._file.seek(self._end)
 
     def replay(self) -> Step | None:
-        """The next recorded step, or None where the record ends."""
+        """The next recorded step, or None after the last one."""
         if self._replay is None or self._replay.tell() >= self._end:
             return None
         size, _ = _HEAD.unpack(self._replay.read(_HEAD.size))
@@ -87,7 +87,7 @@ class Journal:
         self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
 
     def close(self, remove: bool) -> None:
-        """Close; ``remove`` it where the run is complete."""
+        """Close the file, and delete it if ``remove``: the run is complete."""
         self._file.close()
         if self._replay is not None:
             self._replay.close()
@@ -96,7 +96,7 @@ class Journal:
 
 
 def _valid_end(file: BinaryIO) -> int:
-    """Offset behind the last whole record, from the file's position on."""
+    """Offset after the last complete record, from the file's position on."""
     while True:
         end = file.tell()
         head = file.read(_HEAD.size)

@@ -1,7 +1,7 @@
-"""One step of the engine: whatever frames are there, of any set of cameras, to detections, embeddings, tracks and sinks.
+"""One step of the engine: from frames of any set of cameras to detections, embeddings, tracks and sinks.
 
-Detector and re-ID model see one batch over the cameras. Which frames come together is the intake's business: files in step, the newest
-frame of each stream. A step waits for nothing.
+Detector and re-ID model run once, on one batch over all cameras. The intake decides which frames form a step: files in step, or the newest
+frame of each stream. A step never waits for a camera.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def run_step(
     watch: Stopwatch,
     known: Step | None = None,
 ) -> Step:
-    """Process ``frames`` (by camera name) and return what the models said of them.
+    """Process ``frames`` (by camera name) and return the output of the models.
 
-    ``known``: what they said in an earlier run; then no model runs, and the tracks are the same.
+    ``known``: their recorded output of an interrupted run; no model runs then, and the tracks are the same.
     """
     with watch("motion"):
         due = [name for name, frame in frames.items() if cameras[name].needs_detector(frame)]
@@ -61,7 +61,7 @@ def run_step(
 def _detect(
     cameras: Mapping[str, CameraRun], frames: Mapping[str, Frame], due: list[str], detector: Detector | None
 ) -> dict[str, Detections]:
-    """Detections of every camera; the detector sees the frames that are ``due``."""
+    """Detections of every camera; the detector processes the frames of the cameras in ``due``."""
     found = {} if detector is None or not due else dict(zip(due, detector.detect([frames[name].image for name in due]), strict=True))
     return {name: cameras[name].detections(frame, found.get(name)) for name, frame in frames.items()}
 
@@ -73,14 +73,14 @@ def _embed(
     embedder: Embedder,
     watch: Stopwatch,
 ) -> dict[str, dict[int, np.ndarray]]:
-    """Embeddings of the rows that each camera's tracker asks for, by row."""
-    asked, crops = [], []
+    """Embeddings of the rows that each camera's tracker requests, by row."""
+    requested, crops = [], []
     for name, frame in frames.items():
         with watch("track"):
             rows = cameras[name].wanted(frame, detections[name])
-        asked.append((name, rows.tolist()))
+        requested.append((name, rows.tolist()))
         with watch("embed"):
             crops += crop_boxes(frame.image, detections[name].boxes[rows])
     with watch("embed"):
         embeddings = iter(embedder.embed(crops))
-    return {name: {row: next(embeddings) for row in rows} for name, rows in asked}
+    return {name: {row: next(embeddings) for row in rows} for name, rows in requested}

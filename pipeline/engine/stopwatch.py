@@ -1,4 +1,4 @@
-"""Seconds by stage."""
+"""Time per stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds of the main thread by stage; a stage within another one counts for itself alone."""
+    """Seconds of the main thread by stage. A nested stage does not count towards the outer one."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)

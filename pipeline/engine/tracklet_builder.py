@@ -1,4 +1,4 @@
-"""Tracklets: what is kept of a track when it has ended, and the builder that makes them from frames."""
+"""The builder of tracklets: collects each track's boxes, embeddings and crops until it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pipeline.formats.tracklet import CROP_HEIGHT, LEAST_VISIBLE, MAX_EMBEDDINGS, PATH_POINTS, Tracklet, feet_path
+from pipeline.formats.tracklet import CROP_HEIGHT, MAX_EMBEDDINGS, MIN_VISIBILITY, PATH_POINTS, Tracklet, feet_path
 from pipeline.sources.frame import Frame
 from reid.embedder import crop_boxes
 from tracker import TrackletUpdate, Tracks
@@ -28,8 +28,8 @@ class _Growing:
     spacing: float = 0.2
     embeddings: list[tuple[float, np.ndarray]] = field(default_factory=list)
     embedding_spacing: float = 0.0
-    told: float = -math.inf  # the time of the last update
-    began: float | None = None  # of an earlier part that was cut off
+    updated: float = -math.inf  # time of the last update
+    began: float | None = None  # start of the track, if earlier parts were cut off
 
     @property
     def first_time(self) -> float:
@@ -37,16 +37,16 @@ class _Growing:
 
 
 class TrackletBuilder:
-    """Grows the tracklets of one camera. Memory: boxes of the tracks held and at most ``most`` small crops of each."""
+    """Builds the tracklets of one camera. Memory: the boxes of live tracks, and at most ``max_crops`` small crops of each."""
 
-    def __init__(self, camera: str, most: int) -> None:
-        self.camera, self.most = camera, most
+    def __init__(self, camera: str, max_crops: int) -> None:
+        self.camera, self.max_crops = camera, max_crops
         self._growing: dict[int, _Growing] = {}
 
     def add(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:
-        """Take one frame's ``tracks`` and the ``embeddings`` made in it, by detection row."""
-        for at, who in enumerate(tracks.ids.tolist()):
-            one = self._growing.setdefault(who, _Growing())
+        """Add one frame's ``tracks``, and the ``embeddings`` computed in it, by detection row."""
+        for at, track_id in enumerate(tracks.ids.tolist()):
+            one = self._growing.setdefault(track_id, _Growing())
             quality = float(tracks.visibility[at] * tracks.scores[at])
             one.frames.append(frame.index + 1)
             one.times.append(frame.time)
@@ -57,7 +57,7 @@ class TrackletBuilder:
                 one.pooled = row * quality if one.pooled is None else one.pooled + row * quality
                 one.weight += quality
                 one.embeddings_count += 1
-                if tracks.visibility[at] >= LEAST_VISIBLE and (
+                if tracks.visibility[at] >= MIN_VISIBILITY and (
                     not one.embeddings or frame.time - one.embeddings[-1][0] >= one.embedding_spacing
                 ):
                     one.embeddings.append((frame.time, row))
@@ -69,45 +69,45 @@ class TrackletBuilder:
             if not one.crops or frame.time - one.crops[-1][0] >= one.spacing:
                 crop = crop_boxes(frame.image, tracks.boxes[at : at + 1])[0]
                 one.crops.append((frame.time, quality, _jpeg(crop)))
-                if len(one.crops) > self.most:  # thin out: half as many, twice as far apart
+                if len(one.crops) > self.max_crops:  # thin out: half as many, twice as far apart
                     one.crops = one.crops[::2]
                     one.spacing *= 2
 
     def finish(self, held: np.ndarray | None = None) -> Iterator[Tracklet]:
-        """Tracklets of the tracks that are not ``held`` any more (None: of all), in the order of their ids."""
+        """Tracklets of the tracks that are no longer ``held`` (None: of all tracks), in order of id."""
         alive = set() if held is None else set(held.tolist())
-        for who in sorted(set(self._growing) - alive):
-            one = self._growing.pop(who)
-            if one.frames:  # nothing has come since a part was cut off
-                yield self._tracklet(who, one)
+        for track_id in sorted(set(self._growing) - alive):
+            one = self._growing.pop(track_id)
+            if one.frames:  # else nothing was added since the last part was cut off
+                yield self._tracklet(track_id, one)
 
     def cut(self, longest: float) -> Iterator[Tracklet]:
-        """The parts so far of tracks whose boxes span ``longest`` seconds: they go on under their id, so that memory stays bounded."""
-        for who, one in sorted(self._growing.items()):
+        """The parts so far of tracks whose boxes span ``longest`` seconds, to bound memory. The tracks continue under their ids."""
+        for track_id, one in sorted(self._growing.items()):
             if one.times and one.times[-1] - one.times[0] >= longest:
-                yield self._tracklet(who, one)
-                self._growing[who] = _Growing(
-                    pooled=one.pooled, weight=one.weight, embeddings_count=one.embeddings_count, began=one.first_time, told=one.told
+                yield self._tracklet(track_id, one)
+                self._growing[track_id] = _Growing(
+                    pooled=one.pooled, weight=one.weight, embeddings_count=one.embeddings_count, began=one.first_time, updated=one.updated
                 )
 
     def updates(self, step: float) -> Iterator[TrackletUpdate]:
-        """What is known of the tracks that have grown by ``step`` seconds since they were told last."""
-        for who, one in sorted(self._growing.items()):
-            if one.times and one.times[-1] - one.told >= step:
-                one.told = one.times[-1]
-                yield self._update(who, one)
+        """Updates, for the online linker, of the tracks that have grown by ``step`` seconds since their last one."""
+        for track_id, one in sorted(self._growing.items()):
+            if one.times and one.times[-1] - one.updated >= step:
+                one.updated = one.times[-1]
+                yield self._update(track_id, one)
 
-    def _update(self, who: int, one: _Growing) -> TrackletUpdate:
+    def _update(self, track_id: int, one: _Growing) -> TrackletUpdate:
         norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
         embedding = (one.pooled / norm).astype(np.float32) if one.pooled is not None and norm > 0 else None
         path = feet_path(np.array(one.times[-PATH_POINTS:]), np.array(one.boxes[-PATH_POINTS:]))
-        return TrackletUpdate(self.camera, who, one.first_time, one.times[-1], embedding, one.weight, path)
+        return TrackletUpdate(self.camera, track_id, one.first_time, one.times[-1], embedding, one.weight, path)
 
-    def _tracklet(self, who: int, one: _Growing) -> Tracklet:
+    def _tracklet(self, track_id: int, one: _Growing) -> Tracklet:
         norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
         return Tracklet(
             self.camera,
-            who,
+            track_id,
             np.array(one.frames, np.int64),
             np.array(one.times, np.float64),
             np.array(one.boxes, np.float32).reshape(-1, 4),

@@ -1,1 +1,1 @@
-"""Scores against ground truth."""
+"""Evaluation against ground truth."""

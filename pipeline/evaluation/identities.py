@@ -1,4 +1,4 @@
-"""Score identities over cameras: multi-camera IDF1 and HOTA, and precision and recall of pairs of tracklets."""
+"""Evaluate identities across cameras: multi-camera IDF1 and HOTA, and precision and recall of tracklet pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tracker.following.costs import iou
 
 @dataclass(frozen=True)
 class PairScores:
-    """Of the pairs of tracklets said to be one person, the share that is (``precision``), and the reverse; 0..1."""
+    """Precision, recall and F1, in 0..1, of the pairs of tracklets that have the same identity."""
 
     precision: float
     recall: float
@@ -29,32 +29,32 @@ class PairScores:
 
 
 def pair_scores(found: np.ndarray, truth: np.ndarray) -> PairScores:
-    """``found``, ``truth`` (n,) identities; an unmatched tracklet has a negative true identity of its own."""
+    """Score identities ``found`` (n,) against ``truth`` (n,), in which an unmatched tracklet has a unique negative identity."""
 
     def pairs(labels: np.ndarray) -> int:
         count = np.unique(labels, return_counts=True)[1]
         return int((count * (count - 1) // 2).sum())
 
     both = np.unique(np.stack([found, truth], 1), axis=0, return_counts=True)[1] if len(found) else np.zeros(0, int)
-    right, said, are = int((both * (both - 1) // 2).sum()), pairs(found), pairs(truth)
-    precision, recall = right / said if said else 1.0, right / are if are else 1.0
-    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0)
+    correct, predicted, actual = int((both * (both - 1) // 2).sum()), pairs(found), pairs(truth)
+    precision, recall = correct / predicted if predicted else 1.0, correct / actual if actual else 1.0
+    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if correct else 0.0)
 
 
 def merged(truth: Mapping[str, Path], tracks: Mapping[str, Path]) -> Scores:
-    """TrackEval over (camera, frame): the cameras' frames one after another, identities shared. Raises UsageError for a bad file."""
+    """TrackEval on all cameras: their frames one after another, identities shared. Raises UsageError for an invalid file."""
     every_truth, every_track, first = list[MotRows](), list[MotRows](), 0
     for camera, path in sorted(truth.items()):
         rows = read_mot(path)
         found = read_tracks(tracks[camera]) if camera in tracks else rows.take(np.zeros(0, np.int64))
-        every_truth.append(rows.later(first))
-        every_track.append(found.later(first))
+        every_truth.append(rows.shifted(first))
+        every_track.append(found.shifted(first))
         first += max(rows.last_frame, found.last_frame)
     return score({"cameras": (concatenated(every_truth), concatenated(every_track))})
 
 
 def true_identities(recorded: RecordedTracklets, truth: Mapping[str, Path]) -> np.ndarray:
-    """(n,) the true identity of most of a tracklet's boxes (IoU 0.5 and more), or a negative number of its own."""
+    """(n,) the true identity that the majority of a tracklet's boxes match (IoU at least 0.5), or a unique negative number."""
     out = -np.arange(1, len(recorded.names) + 1)
     boxes_at = {}
     for camera, path in truth.items():
@@ -76,13 +76,13 @@ def true_identities(recorded: RecordedTracklets, truth: Mapping[str, Path]) -> n
 
 
 def identities_of(recorded: RecordedTracklets, out: Path) -> np.ndarray:
-    """(n,) the identity that ``out``/identities.parquet gives each tracklet, a negative one of its own to a forgotten one.
+    """(n,) the identity of each tracklet in ``out``/identities.parquet; a forgotten tracklet gets a unique negative one.
 
-    Raises UsageError where it lacks one.
+    Raises UsageError if a tracklet has no identity there.
     """
     path = out / "identities.parquet"
     if not path.is_file():
-        raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
+        raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
     table = {(row["camera"], row["track"]): row["identity"] for row in pq.read_table(path).to_pylist()}
     for correction in read_log(out):
         if correction.kind == "forget":
@@ -90,18 +90,18 @@ def identities_of(recorded: RecordedTracklets, out: Path) -> np.ndarray:
     keys = recorded.keys
     missing = [key for key in keys if key not in table]
     if missing:
-        raise UsageError(f"{path}: no identity for track {missing[0][1]} of camera {missing[0][0]}: not made from these runs")
+        raise UsageError(f"{path}: no identity for track {missing[0][1]} of camera {missing[0][0]}: written for other runs")
     return np.array([table[key] for key in keys], np.int64)
 
 
 def curve(recorded: RecordedTracklets, truth: np.ndarray, site: Site, settings: AssociationSettings) -> list[tuple[float, PairScores]]:
-    """Pair scores over thresholds from -6 to 10 nats around the one set."""
+    """Pair scores at thresholds from 6 nats below the configured one to 10 above."""
     thresholds = settings.threshold + np.arange(-6.0, 10.5, 1.0)
     return [(float(t), pair_scores(identify(recorded, site, settings.changed(threshold=float(t))).ids, truth)) for t in thresholds]
 
 
 def plot_curve(points: list[tuple[float, PairScores]], chosen: PairScores, path: Path) -> None:
-    """Precision against recall as a picture, the setting in use marked."""
+    """Write the precision-recall curve as an image, with the configured threshold marked."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -109,9 +109,9 @@ def plot_curve(points: list[tuple[float, PairScores]], chosen: PairScores, path:
 
     figure, axes = pyplot.subplots(figsize=(5, 5))
     axes.plot([score.recall for _, score in points], [score.precision for _, score in points], marker=".")
-    axes.plot(chosen.recall, chosen.precision, "o", label=f"as set: F1 {chosen.f1:.2f}")
+    axes.plot(chosen.recall, chosen.precision, "o", label=f"configured: F1 {chosen.f1:.2f}")
     axes.set(
-        xlabel="recall of pairs", ylabel="precision of pairs", xlim=(0, 1.02), ylim=(0, 1.02), title="Pairs of tracklets over the threshold"
+        xlabel="pair recall", ylabel="pair precision", xlim=(0, 1.02), ylim=(0, 1.02), title="Tracklet pairs, by association threshold"
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")

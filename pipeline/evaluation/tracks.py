@@ -1,4 +1,4 @@
-"""Score MOTChallenge tracks against ground truth with TrackEval (Luiten et al., IJCV 2021)."""
+"""Evaluate MOTChallenge tracks against ground truth with TrackEval (Luiten et al., IJCV 2021)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.formats.mot import MotRows, read_mot, read_tracks
 
 @dataclass(frozen=True)
 class Scores:
-    """HOTA, DetA, AssA, IDF1, MOTA in percent; identity switches and fragmentations counted."""
+    """HOTA, DetA, AssA, IDF1 and MOTA in percent; numbers of identity switches, fragmentations and sequences."""
 
     hota: float
     det_a: float
@@ -30,16 +30,16 @@ class Scores:
 
 
 def evaluate(files: dict[str, tuple[Path, Path]]) -> Scores:
-    """Score sequences ``name -> (ground truth, tracks)``, combined over their frames.
+    """Evaluate sequences ``name -> (ground truth, tracks)``, combined over their frames.
 
-    Ground truth has MOTChallenge's columns; without class columns every row is a pedestrian that counts.
-    Raises UsageError naming file and line for a file that is not MOTChallenge text.
+    Ground truth is MOTChallenge text; without a class column every row is a pedestrian. Raises UsageError naming file and line for a file
+    that is not MOTChallenge text.
     """
     return score({name: (read_mot(truth), read_tracks(tracks)) for name, (truth, tracks) in files.items()})
 
 
 def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
-    """``evaluate`` for rows that are already read: ``name -> (ground truth, tracks)``."""
+    """As ``evaluate``, on rows instead of files."""
     import trackeval
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
@@ -47,7 +47,7 @@ def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
         lengths = {}
         for name, (truth, tracks) in sequences.items():
             if not len(truth):
-                raise UsageError(f"{truth.path}: no rows of ground truth")
+                raise UsageError(f"{truth.path}: no ground truth rows")
             lengths[name] = max(truth.last_frame, tracks.last_frame, 1)
             (root / "gt" / name / "gt").mkdir(parents=True)
             (root / "tracks/run/data").mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
         try:
             results, _ = trackeval.Evaluator(config).evaluate([dataset], metrics)
         except trackeval.utils.TrackEvalException as error:
-            raise UsageError(f"TrackEval refuses the input: {error}") from None
+            raise UsageError(f"TrackEval rejected the input: {error}") from None
     found = results["MotChallenge2DBox"]["run"]["COMBINED_SEQ"]["pedestrian"]
     hota, clear, identity = found["HOTA"], found["CLEAR"], found["Identity"]
     return Scores(
@@ -94,12 +94,12 @@ def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
 
 
 def _percent(values: Any) -> float:
-    """Mean over the thresholds, where there are several."""
+    """Mean over the thresholds, if there are several, in percent."""
     return 100 * float(np.mean(values))
 
 
 def _write_truth(path: Path, rows: MotRows) -> None:
-    """Frame, id, box, whether it counts, class (1 where none is stated), visibility."""
+    """Columns: frame, id, box, whether the row counts, class (1 if unknown), visibility."""
     classes = rows.classes if (rows.classes > 0).all() else np.ones(len(rows))
     _write(path, rows, (rows.scores != 0).astype(float), classes, rows.visibility)
 

@@ -1,1 +1,1 @@
-"""Files and rows that several parts read or write."""
+"""File formats that several parts read or write."""

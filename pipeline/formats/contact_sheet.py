@@ -1,4 +1,4 @@
-"""``people/``: one contact sheet per tracklet, its crops in order of time."""
+"""``people/``: one contact sheet per tracklet, with its crops in time order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PAPER, INK, FAINT = 250, (40, 40, 40), (120, 120, 120)
 
 
 def clock(seconds: float) -> str:
-    """72.5 -> ``1:12.5``; hours where there are any."""
+    """72.5 -> ``1:12.5``, 3672.5 -> ``1:01:12.5``."""
     minutes, rest = divmod(max(0.0, seconds), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def contact_sheet(tracklet: Tracklet) -> np.ndarray:
-    """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six a row, each with its time."""
+    """(h, w, 3) uint8 BGR: a header and the tracklet's crops, six per row, each with its time."""
     rows = -(-len(tracklet.crops) // COLUMNS)
     sheet = np.full((HEADER + rows * (CROP_HEIGHT + CAPTION) + 4, COLUMNS * CELL + 8, 3), PAPER, np.uint8)
     head = (
@@ -46,13 +46,13 @@ def write_sheet(folder: Path, tracklet: Tracklet) -> Path:
     return path
 
 
-def identity_sheet(identity: int, sheets: list[Path], most: int = 12) -> np.ndarray:
-    """(h, w, 3) uint8 BGR: the first row of each tracklet's sheet under one another, at most ``most`` of them."""
+def identity_sheet(identity: int, sheets: list[Path], max_rows: int = 12) -> np.ndarray:
+    """(h, w, 3) uint8 BGR: the first row of each tracklet's sheet, one below the other, at most ``max_rows``."""
     rows = [np.full((HEADER, COLUMNS * CELL + 8, 3), 235, np.uint8)]
-    more = f", {len(sheets) - most} more" if len(sheets) > most else ""
+    more = f", {len(sheets) - max_rows} not shown" if len(sheets) > max_rows else ""
     head = f"person {identity}: {len(sheets)} tracklet{'s' if len(sheets) != 1 else ''}{more}"
     cv2.putText(rows[0], head, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-    for path in sheets[:most]:
+    for path in sheets[:max_rows]:
         sheet = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         if sheet is not None and sheet.shape[1] == rows[0].shape[1]:
             rows.append(sheet[: HEADER + CROP_HEIGHT + CAPTION])

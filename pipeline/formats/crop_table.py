@@ -1,4 +1,4 @@
-"""``crops.parquet``: the crops of a run's tracklets as JPEG, one row each. Training sets and thumbnails are made from it."""
+"""``crops.parquet``: the crops of a run's tracklets, one JPEG per row. The source of training sets and thumbnails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLUSH_AT = 512  # rows of a row group
 
 
 class CropTable:
-    """Writes crops as tracklets end. Raises OutputError where the file cannot be created."""
+    """Writes the crops of finished tracklets. Raises OutputError if the file cannot be created."""
 
     def __init__(self, path: Path) -> None:
         with writing(path):
@@ -52,9 +52,9 @@ class CropTable:
 
 
 def read_crops(path: Path) -> Iterator[tuple[Key, float, bytes]]:
-    """(camera, track), seconds and JPEG of each crop, in the order of the file; nothing where there is no such file.
+    """(camera, track), seconds and JPEG of each crop, in file order; nothing if the file does not exist.
 
-    Raises UsageError for a file that is not a table of crops.
+    Raises UsageError for a file that is not a crop table.
     """
     if not path.is_file():
         return
@@ -64,11 +64,11 @@ def read_crops(path: Path) -> Iterator[tuple[Key, float, bytes]]:
                 for row in batch.to_pylist():
                     yield (row["camera"], row["track"]), row["time"], row["jpeg"]
     except (OSError, KeyError, pa.ArrowInvalid) as error:
-        raise UsageError(f"{path}: not a readable table of crops ({str(error).splitlines()[0]})") from None
+        raise UsageError(f"{path}: not a readable crop table ({str(error).splitlines()[0]})") from None
 
 
 def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
-    """Write the crops of ``keys`` in ``path`` to ``into``, which may be the same file. Raises OSError where that cannot be written."""
+    """Copy the crops of ``keys`` from ``path`` to ``into``, which may be the same file. Raises OSError if it cannot be written."""
     if not path.is_file():
         return
     scratch = into.with_suffix(".new")
@@ -81,5 +81,5 @@ def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
-    """(h, w, 3) uint8 BGR."""
+    """The crop as (h, w, 3) uint8 BGR."""
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Rows by key, with one sort."""
+"""Group rows by key, with one sort."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def grouped(keys: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each value of ``keys`` (n,) in ascending order, with the rows that have it, in their order."""
+    """Each value of ``keys`` (n,) in ascending order, with the indices of its rows in ascending order."""
     if not len(keys):
         return
     order = np.argsort(keys, kind="stable")

@@ -1,4 +1,4 @@
-"""MOTChallenge text, the one reader and writer: frame (from 1), id, left, top, width, height[, score[, class, visibility]]."""
+"""Reader and writer of MOTChallenge text: frame (from 1), id, left, top, width, height[, score[, class, visibility]]."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import numpy as np
 from detectors import Detections
 from pipeline.errors import UsageError
 
-LARGEST = 1e9  # frames, ids and pixels beyond are a broken file
+MAX_VALUE = 1e9  # of frames, ids and pixels: a larger one means a corrupt file
 COLUMNS = "frame, id, left, top, width, height[, score[, class, visibility]]"
 
 
 @dataclass(frozen=True, eq=False)
 class MotRows:
-    """Row-aligned: ``frames`` (n,) int64 from 1, ``ids`` (n,) int64, -1 where a row is a detection and no track; ``boxes`` (n, 4) float64
-    x1, y1, x2, y2 px; ``scores`` (n,) float64, -1 where none is stated; ``classes`` (n,) int64, -1 where none is stated; ``visibility`` (n,)
-    in 0..1, 1 where none is stated; ``lines`` (n,) where each stands in the file at ``path``.
+    """The rows of a file, as aligned columns.
+
+    ``frames`` (n,) int64 from 1; ``ids`` (n,) int64, -1 for a detection; ``boxes`` (n, 4) float64 x1, y1, x2, y2 px; ``scores`` (n,) float64,
+    -1 if missing; ``classes`` (n,) int64, -1 if missing; ``visibility`` (n,) in 0..1, 1 if missing; ``lines`` (n,): line numbers in the file
+    at ``path``.
     """
 
     path: Path
@@ -45,37 +47,38 @@ class MotRows:
         columns = (self.frames, self.ids, self.boxes, self.scores, self.classes, self.visibility, self.lines)
         return MotRows(self.path, *(column[rows] for column in columns))
 
-    def later(self, frames: int) -> MotRows:
+    def shifted(self, frames: int) -> MotRows:
         """The same rows, ``frames`` frames later."""
         return replace(self, frames=self.frames + frames)
 
     @property
     def known_scores(self) -> np.ndarray:
-        """(n,) in 0..1: 1 where none is stated; scores over 1 (MOT15's public boxes) are scaled by the file's largest."""
+        """(n,) scores, 1 if missing; if some are above 1 (MOT15's public detections), all are divided by the file's maximum."""
         return np.where(self.scores < 0, 1.0, self.scores / max(self.scores.max(initial=0.0), 1.0))
 
 
 def read_mot(path: Path) -> MotRows:
-    """Rows separated by commas, semicolons, tabs or blanks, sorted as in the file; a BOM, a header, ``#`` comments and empty lines are skipped.
+    """Read rows in file order. Columns are separated by commas, semicolons, tabs or spaces; a BOM, a header, ``#`` comments and empty lines
+    are skipped.
 
-    Raises UsageError naming the file, the line, and the rule that it breaks.
+    Raises UsageError naming the file, the line, and the rule that it violates.
     """
     text = _text(path)
     table, lines = _table(path, text)
 
-    def refuse(bad: Any, rule: str) -> None:
+    def reject(bad: Any, rule: str) -> None:
         if bad.any():
             line = int(lines[np.flatnonzero(bad)[0]])
             raise UsageError(f"{path}, line {line}: {rule}: {text.splitlines()[line - 1].strip()[:80]!r}")
 
     columns = table.shape[1]
-    refuse(~np.isfinite(table).all(1), "numbers must be finite")
-    refuse((np.abs(table[:, :6]) > LARGEST).any(1), f"a number is larger than {LARGEST:.0e}")
+    reject(~np.isfinite(table).all(1), "numbers must be finite")
+    reject((np.abs(table[:, :6]) > MAX_VALUE).any(1), f"a number is larger than {MAX_VALUE:.0e}")
     frames, ids, boxes = table[:, 0], table[:, 1], table[:, 2:6]
-    refuse(frames != np.floor(frames), "a frame must be a whole number")
-    refuse(frames < 1, "frames count from 1 (is the file counted from 0?)")
-    refuse(ids != np.floor(ids), "an id must be a whole number")
-    refuse((boxes[:, 2:] < 0).any(1), "width and height must not be negative")
+    reject(frames != np.floor(frames), "a frame must be a whole number")
+    reject(frames < 1, "frames count from 1 (does this file count from 0?)")
+    reject(ids != np.floor(ids), "an id must be a whole number")
+    reject((boxes[:, 2:] < 0).any(1), "width and height must not be negative")
     scores = table[:, 6] if columns > 6 else np.full(len(table), -1.0)
     classes = table[:, 7] if columns > 7 else np.full(len(table), -1.0)
     seen = table[:, 8] if columns > 8 else np.full(len(table), -1.0)
@@ -86,27 +89,31 @@ def read_mot(path: Path) -> MotRows:
 
 
 def concatenated(tables: Sequence[MotRows]) -> MotRows:
-    """The rows of several tables, at least one, under the first one's path."""
+    """The rows of one or more tables, under the path of the first."""
     columns = (np.concatenate([getattr(table, field.name) for table in tables]) for field in fields(MotRows) if field.name != "path")
     return MotRows(tables[0].path, *columns)
 
 
 def read_tracks(path: Path) -> MotRows:
-    """Rows of tracks, by frame and id. Raises UsageError as ``read_mot`` does, for a row without an id, and for an id twice in a frame."""
+    """Read tracks, sorted by frame and id. Raises UsageError as ``read_mot`` does, for a row without an id, and for a duplicate id in a
+    frame.
+    """
     rows = read_mot(path)
     bare = np.flatnonzero(rows.ids < 0)
     if len(bare):
-        raise UsageError(f"{path}, line {rows.lines[bare[0]]}: id -1 means a detection; tracks need ids from 0: are these detections?")
+        raise UsageError(
+            f"{path}, line {rows.lines[bare[0]]}: id -1 marks a detection, a track needs an id from 0; for detections use --detections"
+        )
     rows = rows.take(np.lexsort((rows.ids, rows.frames)))
     twice = np.flatnonzero((np.diff(rows.frames) == 0) & (np.diff(rows.ids) == 0))
     if len(twice):
         first, second = sorted(rows.lines[twice[0] : twice[0] + 2].tolist())
-        raise UsageError(f"{path}, lines {first} and {second}: id {rows.ids[twice[0]]} twice in frame {rows.frames[twice[0]]}")
+        raise UsageError(f"{path}, lines {first} and {second}: duplicate id {rows.ids[twice[0]]} in frame {rows.frames[twice[0]]}")
     return rows
 
 
 class DetectionsByFrame:
-    """The rows of a file as detections. Raises UsageError as ``read_mot`` does."""
+    """The detections of a file, by frame. Raises UsageError as ``read_mot`` does."""
 
     def __init__(self, path: Path) -> None:
         rows = read_mot(path)
@@ -119,16 +126,16 @@ class DetectionsByFrame:
         return np.unique(self._frames).tolist()
 
     def at(self, frame: int) -> Detections:
-        """The detections of ``frame``, from 1, in the order of the file."""
+        """The detections of ``frame``, from 1, in file order."""
         rows = slice(*np.searchsorted(self._frames, [frame, frame + 1]).tolist())
         return Detections(self._boxes[rows], self._scores[rows])
 
 
 def write_rows(file: TextIO, frames: np.ndarray, ids: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Write rows in their order: ``boxes`` (n, 4) x1, y1, x2, y2 px to 2 decimals, ``scores`` to 4."""
+    """Write rows in the given order: ``boxes`` (n, 4) x1, y1, x2, y2 px with 2 decimals, ``scores`` with 4."""
     columns = (frames.tolist(), ids.tolist(), boxes.tolist(), scores.tolist())
-    for frame, who, (x1, y1, x2, y2), score in zip(*columns, strict=True):
-        file.write(f"{frame},{who},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},-1,-1,-1\n")
+    for frame, track_id, (x1, y1, x2, y2), score in zip(*columns, strict=True):
+        file.write(f"{frame},{track_id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},-1,-1,-1\n")
 
 
 def _text(path: Path) -> str:
@@ -147,10 +154,10 @@ def _text(path: Path) -> str:
 
 
 def _table(path: Path, text: str) -> tuple[np.ndarray, np.ndarray]:
-    """(n, columns) float64, as many columns as the shortest row, and (n,) their lines from 1."""
+    """(n, columns) float64, with as many columns as the shortest row, and (n,) line numbers from 1."""
     head = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     separator = next((sign for sign in ",;\t" if sign in head), None)
-    try:  # NumPy's reader is twenty times as quick; whatever it does not take is read line by line
+    try:  # NumPy's reader is twenty times faster; files that it rejects are parsed line by line
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty file
             table = np.loadtxt(io.StringIO(text), delimiter=separator, comments=None, ndmin=2)

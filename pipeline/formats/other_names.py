@@ -1,4 +1,4 @@
-"""Names of settings in earlier versions and in other tools (DeepSORT, ByteTrack, BoT-SORT, SORT, ultralytics). Errors name ours."""
+"""Names of settings in earlier versions and in other tools (DeepSORT, ByteTrack, BoT-SORT, SORT, ultralytics), for error messages."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ RENAMED = {
 }
 
 
-class Here(NamedTuple):
-    """The setting of ours that does the same, or that comes nearest, and how it differs."""
+class Ours(NamedTuple):
+    """Our setting for another tool's name: ``key``, and how it differs. ``same`` False: no equivalent exists; ``difference`` says why."""
 
     key: str
     difference: str = ""
@@ -67,90 +67,90 @@ class Here(NamedTuple):
 
 ELSEWHERE = {
     # tracks: life and scores
-    "max_age": Here("tracker.max_lost", "max_age counts frames, max_lost counts seconds"),
-    "track_buffer": Here("tracker.max_lost", "track_buffer counts frames at 30 per second, max_lost counts seconds"),
-    "max_time_lost": Here("tracker.max_lost", "max_time_lost counts frames, max_lost counts seconds"),
-    "track_thresh": Here("tracker.high_threshold"),
-    "track_high_thresh": Here("tracker.high_threshold"),
-    "track_low_thresh": Here("tracker.low_threshold"),
-    "new_track_thresh": Here("tracker.new_track_threshold"),
-    "det_thresh": Here("tracker.new_track_threshold"),
-    "min_confidence": Here("tracker.high_threshold", "for the detector's own threshold: detector.confidence"),
-    "n_init": Here("tracker.new_track_threshold", "n_init is fixed: the second detection in a row confirms a track that starts at "
+    "max_age": Ours("tracker.max_lost", "max_age counts frames, max_lost counts seconds"),
+    "track_buffer": Ours("tracker.max_lost", "track_buffer counts frames at 30 per second, max_lost counts seconds"),
+    "max_time_lost": Ours("tracker.max_lost", "max_time_lost counts frames, max_lost counts seconds"),
+    "track_thresh": Ours("tracker.high_threshold"),
+    "track_high_thresh": Ours("tracker.high_threshold"),
+    "track_low_thresh": Ours("tracker.low_threshold"),
+    "new_track_thresh": Ours("tracker.new_track_threshold"),
+    "det_thresh": Ours("tracker.new_track_threshold"),
+    "min_confidence": Ours("tracker.high_threshold", "for the detector's own threshold: detector.confidence"),
+    "n_init": Ours("tracker.new_track_threshold", "n_init is fixed: the second detection in a row confirms a track that starts at "
                    "tracker.new_track_threshold", same=False),
-    "min_hits": Here("tracker.new_track_threshold", "min_hits is fixed: the second detection in a row confirms a track that starts at "
+    "min_hits": Ours("tracker.new_track_threshold", "min_hits is fixed: the second detection in a row confirms a track that starts at "
                      "tracker.new_track_threshold", same=False),
     # tracks: matching
-    "match_thresh": Here("tracker.match_limit", "match_thresh is an IoU distance, match_limit a negative log likelihood in nats: "
+    "match_thresh": Ours("tracker.match_limit", "match_thresh is an IoU distance, match_limit a negative log likelihood in nats: "
                          "the number does not carry over"),
-    "second_match_thresh": Here("tracker.low_iou", "an IoU, not a distance: 1 - second_match_thresh"),
-    "max_iou_distance": Here("tracker.low_iou", "an IoU, not a distance: 1 - max_iou_distance; for tentative tracks tracker.tentative_iou"),
-    "iou_threshold": Here("tracker.low_iou", "for tentative tracks tracker.tentative_iou; for NMS detector.iou"),
-    "proximity_thresh": Here("tracker.match_limit", "there is no IoU gate for appearance: motion and appearance costs add up, to at most "
+    "second_match_thresh": Ours("tracker.low_iou", "an IoU, not a distance: 1 - second_match_thresh"),
+    "max_iou_distance": Ours("tracker.low_iou", "an IoU, not a distance: 1 - max_iou_distance; for tentative tracks tracker.tentative_iou"),
+    "iou_threshold": Ours("tracker.low_iou", "for tentative tracks tracker.tentative_iou; for NMS detector.iou"),
+    "proximity_thresh": Ours("tracker.match_limit", "there is no IoU gate for appearance: motion and appearance costs add up, to at most "
                              "tracker.match_limit", same=False),
-    "fuse_score": Here("tracker.score_weight", "a weight in nats; 0 turns it off"),
-    "mahalanobis_threshold": Here("tracker.match_limit", "match_limit bounds the sum of motion, appearance and score costs, in nats"),
-    "gating_threshold": Here("tracker.match_limit", "match_limit bounds the sum of motion, appearance and score costs, in nats"),
-    "mc_lambda": Here("tracker.appearance_weight", "a weight in nats, not a share"),
-    "lambda": Here("tracker.appearance_weight", "a weight in nats, not a share"),
-    "gmc_method": Here("tracker.match_limit", "there is no camera motion compensation: cameras must be fixed", same=False),
-    "cmc_method": Here("tracker.match_limit", "there is no camera motion compensation: cameras must be fixed", same=False),
+    "fuse_score": Ours("tracker.score_weight", "a weight in nats; 0 turns it off"),
+    "mahalanobis_threshold": Ours("tracker.match_limit", "match_limit bounds the sum of motion, appearance and score costs, in nats"),
+    "gating_threshold": Ours("tracker.match_limit", "match_limit bounds the sum of motion, appearance and score costs, in nats"),
+    "mc_lambda": Ours("tracker.appearance_weight", "a weight in nats, not a share"),
+    "lambda": Ours("tracker.appearance_weight", "a weight in nats, not a share"),
+    "gmc_method": Ours("tracker.match_limit", "there is no camera motion compensation: cameras must be fixed", same=False),
+    "cmc_method": Ours("tracker.match_limit", "there is no camera motion compensation: cameras must be fixed", same=False),
     # tracks: appearance
-    "max_cosine_distance": Here("tracker.gate", "max_cosine_distance forbids a match, gate is where appearance turns from for to against it; "
+    "max_cosine_distance": Ours("tracker.gate", "max_cosine_distance rejects a match, gate is the distance above which appearance counts against it; "
                                 "leave it out to use the re-ID model's calibration"),
-    "max_dist": Here("tracker.gate", "max_dist forbids a match, gate is where appearance turns from for to against it; "
+    "max_dist": Ours("tracker.gate", "max_dist rejects a match, gate is the distance above which appearance counts against it; "
                      "leave it out to use the re-ID model's calibration"),
-    "appearance_thresh": Here("tracker.gate", "gate is where appearance turns from for to against a match; "
+    "appearance_thresh": Ours("tracker.gate", "gate is the distance above which appearance counts against a match; "
                               "leave it out to use the re-ID model's calibration"),
-    "nn_budget": Here("tracker.gallery_size"),
-    "budget": Here("tracker.gallery_size"),
-    "ema_alpha": Here("tracker.ema_momentum"),
-    "alpha": Here("tracker.ema_momentum"),
-    "with_reid": Here("reid.model", "none turns re-ID off"),
-    "reid_weights": Here("reid.model"),
-    "reid_model": Here("reid.model"),
-    "embedder": Here("reid.model"),
+    "nn_budget": Ours("tracker.gallery_size"),
+    "budget": Ours("tracker.gallery_size"),
+    "ema_alpha": Ours("tracker.ema_momentum"),
+    "alpha": Ours("tracker.ema_momentum"),
+    "with_reid": Ours("reid.model", "none turns re-ID off"),
+    "reid_weights": Ours("reid.model"),
+    "reid_model": Ours("reid.model"),
+    "embedder": Ours("reid.model"),
     # detector
-    "conf": Here("detector.confidence"),
-    "conf_thres": Here("detector.confidence"),
-    "conf_thresh": Here("detector.confidence"),
-    "conf_threshold": Here("detector.confidence"),
-    "score_threshold": Here("detector.confidence"),
-    "iou_thres": Here("detector.iou"),
-    "iou_thresh": Here("detector.iou"),
-    "nms_thresh": Here("detector.iou"),
-    "nms_threshold": Here("detector.iou"),
-    "nms_max_overlap": Here("detector.iou"),
-    "nmsthre": Here("detector.iou"),
-    "imgsz": Here("detector.size"),
-    "img_size": Here("detector.size"),
-    "image_size": Here("detector.size"),
-    "input_size": Here("detector.size"),
-    "weights": Here("detector.model"),
-    "yolo_model": Here("detector.model"),
-    "half": Here("detector.model", "the model file sets the precision; choose an FP16 or INT8 model in detector.model (person-n is INT8)",
+    "conf": Ours("detector.confidence"),
+    "conf_thres": Ours("detector.confidence"),
+    "conf_thresh": Ours("detector.confidence"),
+    "conf_threshold": Ours("detector.confidence"),
+    "score_threshold": Ours("detector.confidence"),
+    "iou_thres": Ours("detector.iou"),
+    "iou_thresh": Ours("detector.iou"),
+    "nms_thresh": Ours("detector.iou"),
+    "nms_threshold": Ours("detector.iou"),
+    "nms_max_overlap": Ours("detector.iou"),
+    "nmsthre": Ours("detector.iou"),
+    "imgsz": Ours("detector.size"),
+    "img_size": Ours("detector.size"),
+    "image_size": Ours("detector.size"),
+    "input_size": Ours("detector.size"),
+    "weights": Ours("detector.model"),
+    "yolo_model": Ours("detector.model"),
+    "half": Ours("detector.model", "the model file sets the precision; choose an FP16 or INT8 model in detector.model (person-n is INT8)",
                  same=False),
-    "fp16": Here("detector.model", "the model file sets the precision; choose an FP16 or INT8 model in detector.model (person-n is INT8)",
+    "fp16": Ours("detector.model", "the model file sets the precision; choose an FP16 or INT8 model in detector.model (person-n is INT8)",
                  same=False),
-    "int8": Here("detector.model", "the model file sets the precision; choose an INT8 model in detector.model (person-n)", same=False),
-    "classes": Here("detector.model", "only people are detected; other classes of detector.model are ignored", same=False),
-    "agnostic_nms": Here("detector.model", "only people are detected, so NMS knows one class", same=False),
-    "max_det": Here("detector.confidence", "the number of detections per frame is fixed at 300; raise detector.confidence for fewer",
+    "int8": Ours("detector.model", "the model file sets the precision; choose an INT8 model in detector.model (person-n)", same=False),
+    "classes": Ours("detector.model", "only people are detected; other classes of detector.model are ignored", same=False),
+    "agnostic_nms": Ours("detector.model", "only people are detected, so NMS has one class", same=False),
+    "max_det": Ours("detector.confidence", "the number of detections per frame is fixed at 300; raise detector.confidence for fewer",
                     same=False),
-    "tracker_type": Here("tracker.match_limit", "there is one tracker, set by the keys of the group tracker; for another one's tracks use "
+    "tracker_type": Ours("tracker.match_limit", "there is one tracker, configured in the group tracker; for the tracks of another one use "
                          "--tracks", same=False),
     # reading and writing
-    "vid_stride": Here("reading.every"),
-    "stride": Here("reading.every"),
-    "frame_skip": Here("reading.every", "every counts from one frame to the next: frame_skip + 1"),
-    "skip_frames": Here("reading.every", "every counts from one frame to the next: skip_frames + 1"),
-    "fps": Here("reading.rate", "of image folders; a video has its own"),
-    "frame_rate": Here("reading.rate", "of image folders; a video has its own"),
-    "buffer_size": Here("reading.prefetch"),
-    "save_vid": Here("output.video"),
-    "crf": Here("output.video_crf"),
-    "line_thickness": Here("output.video", "the drawing style is fixed; output.video turns the video off", same=False),
-    "batch_size": Here("reid.batch"),
-    "num_threads": Here("detector.threads", "and reid.threads"),
-    "workers": Here("detector.threads", "CPU threads per model: detector.threads, reid.threads", same=False),
+    "vid_stride": Ours("reading.every"),
+    "stride": Ours("reading.every"),
+    "frame_skip": Ours("reading.every", "every counts from one frame to the next: frame_skip + 1"),
+    "skip_frames": Ours("reading.every", "every counts from one frame to the next: skip_frames + 1"),
+    "fps": Ours("reading.rate", "of image folders; a video has its own"),
+    "frame_rate": Ours("reading.rate", "of image folders; a video has its own"),
+    "buffer_size": Ours("reading.prefetch"),
+    "save_vid": Ours("output.video"),
+    "crf": Ours("output.video_crf"),
+    "line_thickness": Ours("output.video", "the drawing style is fixed; output.video turns the video off", same=False),
+    "batch_size": Ours("reid.batch"),
+    "num_threads": Ours("detector.threads", "and reid.threads"),
+    "workers": Ours("detector.threads", "CPU threads per model: detector.threads, reid.threads", same=False),
 }  # fmt: skip

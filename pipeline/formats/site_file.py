@@ -1,4 +1,4 @@
-"""The site file: YAML to ``SiteFile``, a ``Site`` whose cameras may have addresses."""
+"""Reader of site files: YAML to ``SiteFile``, a ``Site`` whose cameras may have stream addresses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SiteFile(Site):
 
 
 def load_site(path: Path | None) -> SiteFile:
-    """Read a site file. None: nothing is known of the site. Raises UsageError naming file, line and dotted key."""
+    """Read a site file; None: an empty site. Raises UsageError naming file, line and dotted key."""
     if path is None:
         return SiteFile()
     file = read_yaml(path, "site file")

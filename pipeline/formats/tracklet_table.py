@@ -1,4 +1,4 @@
-"""``tracklets.parquet``: one row per tracklet, written as they end, the schema's version in the metadata."""
+"""``tracklets.parquet``: one row per tracklet, written when it ends. The metadata hold the schema version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.formats.tracklet import Tracklet
 
 VERSION = 4
 READABLE = (1, 2, 3, 4)  # 1 had no single embeddings, 2 no best_crop, 3 other names
-RENAMED = {"look_times": "embedding_times", "looks": "embeddings"}  # names of version 3 and before
+RENAMED = {"look_times": "embedding_times", "looks": "embeddings"}  # column names up to version 3
 SCHEMA = pa.schema(
     [
         pa.field("camera", pa.string(), False),
@@ -68,7 +68,7 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
 
 
 class TrackletTable:
-    """The Parquet file, a row group per ``flush_at`` tracklets. ``facts`` goes into its metadata."""
+    """Writes the file, one row group per ``flush_at`` tracklets. ``facts`` are added to its metadata."""
 
     def __init__(self, path: Path, facts: dict[str, str], flush_at: int = 256) -> None:
         schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}})
@@ -92,18 +92,18 @@ class TrackletTable:
 
 
 def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read ``tracklets.parquet``, or those of ``columns`` that it has, by today's names.
+    """Read ``tracklets.parquet``, or those of ``columns`` that it has, under the current column names.
 
     Raises UsageError for another file or an unsupported schema version.
     """
     try:
-        there = pq.read_schema(path).names
-        table = pq.read_table(path, columns=None if columns is None else [name for name in there if RENAMED.get(name, name) in columns])
+        names = pq.read_schema(path).names
+        table = pq.read_table(path, columns=None if columns is None else [name for name in names if RENAMED.get(name, name) in columns])
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")
     if version not in [str(number).encode() for number in READABLE]:
-        known = " and ".join(map(str, READABLE))
+        known = ", ".join(map(str, READABLE))
         raise UsageError(f"{path}: tracklet schema {version.decode() if version else 'unknown'}; supported versions: {known}")
     if not RENAMED.keys() & set(table.column_names):
         return table
@@ -111,6 +111,6 @@ def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def facts_of(table: pa.Table) -> dict[str, str]:
-    """What the run wrote of its re-ID model: ``reid``, ``slope``, ``offset``."""
+    """Metadata on the re-ID model: ``reid`` (SHA-256), ``slope`` and ``offset`` of its calibration."""
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     return {key: metadata[key] for key in ("reid", "slope", "offset") if key in metadata}

@@ -1,4 +1,4 @@
-"""A user's values to a model, with an error that names the place, the dotted key, what is wrong, and what would be right."""
+"""Validate a user's values against a model. Errors name the place, the dotted key, the problem, and what is expected."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validated(kind: type[M], values: Any, where: Callable[[tuple[Key, ...]], str], whole: bool = True) -> M:
-    """``values`` as a ``kind``. ``where``: from the path of a wrong value to its place, a file and line for example.
+    """``values`` as a ``kind``. ``where``: maps the path of an invalid value to its place, e.g. file and line.
 
-    ``whole`` False: the values are a part of what counts, so rules between several of them are not checked. Raises UsageError.
+    ``whole`` False: ``values`` are incomplete, so rules that involve several keys are not checked. Raises UsageError.
     """
     try:
         return kind.model_validate({} if values is None else values)
@@ -41,14 +41,14 @@ def _problem(kind: type[BaseModel], error: ErrorDetails) -> str:
         case "model_type":
             group = _model_at(kind, error["loc"])
             return f"must be a group of keys ({', '.join(group.model_fields)}), not {error['input']!r}"
-        case "value_error":  # the model's own words, with the value in them
+        case "value_error":  # raised by the model's validator; includes the value
             return error["msg"].removeprefix("Value error, ")
     value = "" if isinstance(error["input"], Mapping) else f", not {error['input']!r}"
     return error["msg"].replace("Input should be", "must be").replace("Input should have", "must have") + value
 
 
 def _unknown_key(kind: type[BaseModel], path: tuple[Key, ...]) -> str:
-    """What an unknown key is called here: renamed since, another tool's name, or misspelled."""
+    """Explain an unknown key: renamed, another tool's name, or misspelled."""
     dotted, key = ".".join(part for part in path if isinstance(part, str)), str(path[-1])
     every, here = list(dotted_keys(kind)), list(_model_at(kind, path[:-1]).model_fields)
     renamed = [new for old, new in RENAMED.items() if new in every and old in (dotted, f"{old.split('.')[0]}.{dotted}")]
@@ -59,11 +59,11 @@ def _unknown_key(kind: type[BaseModel], path: tuple[Key, ...]) -> str:
     near = [dotted.removesuffix(key) + name for name in difflib.get_close_matches(key, here, 1)]
     alike = difflib.get_close_matches(key, [name.split(".")[-1] for name in every], 1)  # in another group
     near += [name for name in every if name.split(".")[-1] in alike]
-    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known here: {', '.join(here)}"
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; expected one of {', '.join(here)}"
 
 
 def dotted_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Dotted keys of a model and of the models in it; names and indexes of containers are left out (``links.start``)."""
+    """Dotted keys of a model and of nested models; keys and indices of containers are left out (``links.start``)."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}"
         if (inner := model_in(field.annotation)) is not None:
@@ -71,7 +71,7 @@ def dotted_keys(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _model_at(kind: type[BaseModel], path: tuple[Key, ...]) -> type[BaseModel]:
-    """The innermost model on the way along ``path``."""
+    """The innermost model along ``path``."""
     for part in path:
         if part in kind.model_fields:
             kind = model_in(kind.model_fields[str(part)].annotation) or kind

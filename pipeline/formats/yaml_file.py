@@ -1,4 +1,4 @@
-"""The one reader of YAML files: configuration, site file and recipes. It keeps line numbers and rejects duplicate keys."""
+"""Reader of all YAML files: configuration, site file, recipes. It keeps line numbers and rejects duplicate keys."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import yaml
 
 from pipeline.errors import UsageError
 
-Key = str | int  # of a mapping, or a sequence's index
+Key = str | int  # key of a mapping or index of a sequence
 
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A YAML file: its ``values`` (None if it is empty), and where they stand."""
+    """A YAML file: its ``values`` (None if it is empty), and their line numbers."""
 
     path: Path
     values: Any
     root: yaml.Node | None
 
     def where(self, keys: tuple[Key, ...]) -> str:
-        """``FILE, line N`` of the value at ``keys``, or of the deepest part of that path that the file has."""
+        """``FILE, line N`` of the value at ``keys``, or of the deepest part of that path that exists."""
         node = line = self.root
         for key in keys:
             if isinstance(node, yaml.MappingNode):
@@ -39,7 +39,7 @@ class YamlFile:
 
 
 def read_yaml(path: Path, kind: str) -> YamlFile:
-    """Read one document. Raises UsageError with file and line if it is missing or not valid. ``kind``: "site file" for example."""
+    """Read one document. Raises UsageError with file and line if it is missing or invalid. ``kind``: for messages, e.g. "site file"."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -56,12 +56,12 @@ def read_yaml(path: Path, kind: str) -> YamlFile:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    except (ValueError, RecursionError) as error:  # a date that does not exist; brackets thousands deep
+    except (ValueError, RecursionError) as error:  # an impossible date; thousands of nested brackets
         raise UsageError(f"{path}: not valid YAML ({error})") from None
 
 
 def _mappings(root: yaml.Node | None) -> Iterator[yaml.MappingNode]:
-    """Every mapping once, however many aliases lead to it."""
+    """Every mapping once, even if several aliases refer to it."""
     seen: set[int] = set()
     todo = [] if root is None else [root]
     while todo:

@@ -1,1 +1,1 @@
-"""Identities over finished runs."""
+"""Identities across finished runs."""

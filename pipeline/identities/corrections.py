@@ -1,4 +1,4 @@
-"""What people said about identities, merge, split, forget: a log beside the results that later runs into the folder respect."""
+"""Manual corrections of identities (merge, split, forget): a log next to the results, applied again by later runs into the folder."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOG = "corrections.jsonl"
 
 
 class Correction(BaseModel):
-    """A line of the log; it names tracklets, since identities get other numbers when more is known.
+    """A line of the log. It names tracklets, because identity numbers can change when runs are added.
 
-    ``merge``: all of ``tracklets`` are one person. ``split``: ``tracklets`` are one person and none of ``others`` is. ``forget``: nothing is
-    kept of how ``tracklets`` look.
+    ``merge``: ``tracklets`` are one person. ``split``: ``tracklets`` are one person, ``others`` are not that person. ``forget``: embeddings
+    and images of ``tracklets`` are erased.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,41 +38,43 @@ class Correction(BaseModel):
 
 
 def rows_of(identity: int, ids: np.ndarray) -> np.ndarray:
-    """Raises UsageError where there is no such identity."""
+    """Rows of an identity. Raises UsageError if it does not exist."""
     rows = np.flatnonzero(ids == identity)
     if not len(rows):
-        raise UsageError(f"there is no identity {identity} (there are {len(np.unique(ids))}; see identities.csv)")
+        raise UsageError(f"no identity {identity}; see the {len(np.unique(ids))} identities in identities.csv")
     return rows
 
 
 def merge(keys: Sequence[Key], ids: np.ndarray, identities: Sequence[int]) -> Correction:
-    """Raises UsageError for an identity that is not there, and for fewer than two."""
+    """Raises UsageError for an unknown identity, and for fewer than two."""
     if len(set(identities)) < 2:
-        raise UsageError("merging takes two identities or more")
+        raise UsageError("expected at least two identities to merge")
     rows = np.concatenate([rows_of(identity, ids) for identity in dict.fromkeys(identities)])
     return Correction(kind="merge", at=datetime.now(UTC), tracklets=tuple(keys[row] for row in rows.tolist()))
 
 
 def split(keys: Sequence[Key], ids: np.ndarray, identity: int, tracklets: Sequence[Key]) -> Correction:
-    """Raises UsageError for a tracklet that is not the identity's, and where nothing would be left of it."""
+    """Raises UsageError for a tracklet of another identity, and if no tracklet would be left."""
     mine = [keys[row] for row in rows_of(identity, ids).tolist()]
     for camera, track in tracklets:
         if (camera, track) not in mine:
-            raise UsageError(f"{camera}:{track} is no tracklet of identity {identity}; it has {', '.join(f'{c}:{t}' for c, t in mine)}")
+            raise UsageError(
+                f"{camera}:{track} is not a track of identity {identity}; its tracks: {', '.join(f'{c}:{t}' for c, t in mine)}"
+            )
     others = tuple(key for key in mine if key not in tracklets)
     if not others:
-        raise UsageError(f"identity {identity} has no other tracklets: nothing to split")
+        raise UsageError(f"identity {identity} has no other tracks: nothing to split")
     return Correction(kind="split", at=datetime.now(UTC), tracklets=tuple(dict.fromkeys(tracklets)), others=others)
 
 
 def forget(keys: Sequence[Key], ids: np.ndarray, identities: Sequence[int]) -> Correction:
-    """Raises UsageError for an identity that is not there."""
+    """Raises UsageError for an unknown identity."""
     rows = np.concatenate([rows_of(identity, ids) for identity in dict.fromkeys(identities)])
     return Correction(kind="forget", at=datetime.now(UTC), tracklets=tuple(keys[row] for row in rows.tolist()))
 
 
 def read_log(folder: Path) -> list[Correction]:
-    """The corrections of a folder, oldest first. Raises UsageError naming the line that is not one."""
+    """The corrections of a folder, oldest first. Raises UsageError naming an invalid line."""
     path = folder / LOG
     if not path.is_file():
         return []
@@ -83,7 +85,7 @@ def read_log(folder: Path) -> list[Correction]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
-            raise UsageError(f"{path}:{number}: {where}: {first['msg']}; each line is a correction as passerby writes it") from None
+            raise UsageError(f"{path}:{number}: {where}: {first['msg']}; expected a correction written by passerby") from None
     return out
 
 
@@ -95,7 +97,7 @@ def append(folder: Path, correction: Correction) -> None:
 def apply_corrections(
     recorded: RecordedTracklets, identities: Identities, log: Sequence[Correction]
 ) -> tuple[RecordedTracklets, Identities]:
-    """Identities as the ``log`` has them; what it forgets is erased from the runs and left out. Raises OutputError."""
+    """Apply the ``log`` to ``identities``. Forgotten tracklets are erased from their runs and left out of the result. Raises OutputError."""
     if not log:
         return recorded, identities
     ids, kept = corrected(identities.ids, recorded.keys, log)
@@ -110,7 +112,7 @@ def apply_corrections(
 
 
 def corrected(ids: np.ndarray, keys: Sequence[Key], log: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) identities after the ``log``, and (n,) bool: the rows that are not forgotten. What is said of tracklets not there is skipped."""
+    """(n,) identities after the ``log``, and (n,) bool: the rows that are not forgotten. Unknown tracklets in the log are ignored."""
     ids, kept = ids.copy(), np.ones(len(ids), bool)
     place = {key: row for row, key in enumerate(keys)}
     for correction in log:
@@ -129,7 +131,7 @@ def corrected(ids: np.ndarray, keys: Sequence[Key], log: Sequence[Correction]) -
 
 
 def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
-    """Take embeddings and pictures of tracklets out of their runs. Boxes stay, and so does the video. Raises OutputError."""
+    """Erase embeddings and images of tracklets from their runs. Boxes and video stay. Raises OutputError."""
     by_run: dict[Path, set[Key]] = {}
     for row in rows.tolist():
         by_run.setdefault(recorded.runs[row], set()).add((recorded.names[row], int(recorded.tracklets.tracks[row])))

@@ -1,4 +1,4 @@
-"""Tracklets of finished runs, read back for association."""
+"""Read the tracklets of finished runs, for association."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ EMBEDDINGS = ["embedding_times", "embeddings"]
 
 @dataclass(frozen=True, eq=False)
 class RecordedTracklets:
-    """Tracklets of runs: ``tracklets`` for association, ``runs`` (n,) the folder of each, ``names`` (n,) its camera's folder there.
+    """The tracklets of runs.
 
-    ``frames``, ``boxes``: per tracklet (k,) from 1 and (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its crops' qualities; ``best``: the
-    number of its best crop; ``embeddings``: seconds (m,) and single embeddings (m, d), where asked for.
+    ``tracklets``: the columns for association. Per tracklet: ``runs``: its run's folder; ``names``: its camera's folder there; ``frames``
+    (k,) from 1; ``boxes`` (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its crops' qualities; ``best``: the number of its best crop;
+    ``embeddings``: seconds (m,) and single embeddings (m, d), if requested. ``calibration``: of the re-ID model, empty if unknown.
     """
 
     tracklets: Tracklets
@@ -59,23 +60,24 @@ class RecordedTracklets:
 
 
 def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTracklets:
-    """All tracklets of run folders, with single ``embeddings`` if asked. A camera name that several runs have is written ``run/camera``.
+    """Read all tracklets of run folders, with single ``embeddings`` if requested. A camera name that several runs share becomes
+    ``run/camera``.
 
-    Raises UsageError for a folder without tracklets, and where the embeddings are of different models.
+    Raises UsageError for a folder without tracklets, and if the embeddings come from different models.
     """
     tables = []
     for folder in folders:
         path = folder / "tracklets.parquet"
         if not path.is_file():
-            raise UsageError(f"{folder}: no tracklets.parquet there; give the output folder of passerby run")
+            raise UsageError(f"{folder}: no tracklets.parquet; expected the output folder of passerby run")
         tables.append(read_tracklets(path, COLUMNS + EMBEDDINGS if embeddings else COLUMNS))
     facts = [facts_of(table) for table in tables]
     with_model = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
     for folder, fact in with_model:
         if fact["reid"] != with_model[0][1]["reid"]:
             raise UsageError(
-                f"{folder}: its embeddings are of another re-ID model ({fact['reid'][:12]}) than those of {with_model[0][0]} "
-                f"({with_model[0][1]['reid'][:12]}): run again with one --reid for all"
+                f"{folder}: embeddings of another re-ID model ({fact['reid'][:12]}) than those of {with_model[0][0]} "
+                f"({with_model[0][1]['reid'][:12]}): rerun with the same --reid"
             )
     calibration: dict[str, float] = {
         key: float(with_model[0][1][key]) for key in ("slope", "offset") if with_model and key in with_model[0][1]
@@ -122,12 +124,12 @@ S = TypeVar("S", AssociationSettings, RefineSettings)
 
 
 def calibrated(settings: S, facts: Mapping[str, float | str]) -> S:
-    """``settings`` with the calibration (``slope``, ``offset``) that a run carries, where they name no other."""
+    """``settings`` with the calibration (``slope``, ``offset``) of a run, unless they set their own."""
     if settings.slope is not None or settings.offset is not None or "slope" not in facts:
         return settings
     return settings.changed(slope=float(facts["slope"]), offset=float(facts["offset"]))
 
 
 def identify(recorded: RecordedTracklets, site: Site, settings: AssociationSettings) -> Identities:
-    """Associate with the calibration that the runs carry, where the settings name no other."""
+    """Associate with the calibration of the runs, unless ``settings`` set their own."""
     return associate(recorded.tracklets, site, calibrated(settings, recorded.calibration))

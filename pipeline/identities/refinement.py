@@ -12,7 +12,7 @@ from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.grouping import grouped
 from pipeline.formats.mot import MotRows, read_tracks, write_rows
-from pipeline.formats.tracklet import LEAST_VISIBLE, MAX_EMBEDDINGS, Tracklet
+from pipeline.formats.tracklet import MAX_EMBEDDINGS, MIN_VISIBILITY, Tracklet
 from pipeline.formats.tracklet_table import TrackletTable, facts_of, read_tracklets
 from pipeline.identities.recorded import calibrated
 from pipeline.sources.frame import Selection
@@ -23,15 +23,15 @@ from tracker.refine import RefineSettings, Track, pooled, refine
 
 
 def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict[str, int]]:
-    """Refine every camera of a run into ``out``, a folder like a run's: tracks.txt, tracklets.parquet and the sheets that still hold.
+    """Refine every camera of a run into ``out``, a folder like a run's: tracks.txt, tracklets.parquet, and crops and sheets of kept ids.
 
-    Returns per camera the number of tracks before and after. Raises UsageError where ``run`` has no tracklets or is ``out``.
+    Returns per camera the number of tracks before and after. Raises UsageError if ``run`` has no tracklets or is ``out``.
     """
     if run.resolve() == out.resolve():
-        raise UsageError(f"{out}: refining writes a new folder; choose another than the run's")
+        raise UsageError(f"{out}: the output folder must not be the run's own; choose another one")
     path = run / "tracklets.parquet"
     if not path.is_file():
-        raise UsageError(f"{run}: no tracklets.parquet there; give the output folder of passerby run")
+        raise UsageError(f"{run}: no tracklets.parquet; expected the output folder of passerby run")
     table = read_tracklets(path)
     facts = facts_of(table)
     settings = calibrated(settings, facts)
@@ -44,18 +44,18 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
         written = TrackletTable(out / "tracklets.parquet", facts)
         for camera, every in sorted(rows.items()):
             tracks = [_track(row) for row in every]
-            whole = refine(tracks, _times(tracks), settings)
+            refined = refine(tracks, _times(tracks), settings)
             before = {row["track"]: row for row in every}
             (out / camera).mkdir(exist_ok=True)
             with (out / camera / "tracks.txt").open("w", encoding="utf-8") as file:
-                write_tracks(file, whole)
-            for track in whole:
+                write_tracks(file, refined)
+            for track in refined:
                 written.add(_tracklet(camera, track, before.get(track.id)))
                 sheet = run / "people" / f"{camera}-{track.id:05d}.jpg"
                 if sheet.is_file():
                     shutil.copy(sheet, out / "people" / sheet.name)
                 kept.add((camera, track.id))
-            counts[camera] = {"before": len(tracks), "after": len(whole)}
+            counts[camera] = {"before": len(tracks), "after": len(refined)}
         written.close()
         copy_crops(run / "crops.parquet", out / "crops.parquet", kept)
     return counts
@@ -64,7 +64,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
 def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSettings, embedder: Embedder | None) -> dict[str, int]:
     """Refine MOTChallenge text, with embeddings from ``video`` (None: by motion alone, at 25 frames per second).
 
-    Raises UsageError for a file that is not MOTChallenge text, or that has frames which the video lacks.
+    Raises UsageError for a file that is not MOTChallenge text, or that has frames beyond the end of the video.
     """
     rows = read_tracks(tracks)
     times = np.arange(rows.last_frame) / 25.0
@@ -72,25 +72,25 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
     if video is not None:
         times, embeddings = _embed(rows, video, embedder)
         if rows.last_frame > len(times):
-            raise UsageError(f"{tracks}: a row of frame {rows.last_frame}, but {video} has {len(times)} frames")
+            raise UsageError(f"{tracks}: has a row in frame {rows.last_frame}, but {video} has {len(times)} frames")
     if embedder is not None and settings.slope is None and settings.offset is None:
         calibration = embedder.facts.for_tracklets
         settings = settings.changed(slope=calibration.slope, offset=calibration.offset)
     given = []
     scores = rows.known_scores.clip(0, 1)
-    for who, mine in grouped(rows.ids):
-        frames, found = rows.frames[mine], embeddings.get(who, [])
+    for track_id, mine in grouped(rows.ids):
+        frames, found = rows.frames[mine], embeddings.get(track_id, [])
         stacked = np.array([row for _, row in found], np.float32).reshape(len(found), -1 if found else 0)
         boxes = rows.boxes[mine].astype(np.float32)
-        given.append(Track(who, frames, times[frames - 1], boxes, scores[mine], np.array([time for time, _ in found]), stacked))
-    whole = refine(given, times, settings)
+        given.append(Track(track_id, frames, times[frames - 1], boxes, scores[mine], np.array([time for time, _ in found]), stacked))
+    refined = refine(given, times, settings)
     with writing(out), out.open("w", encoding="utf-8") as file:
-        write_tracks(file, whole)
-    return {"before": len(given), "after": len(whole)}
+        write_tracks(file, refined)
+    return {"before": len(given), "after": len(refined)}
 
 
 def write_tracks(file: TextIO, tracks: list[Track]) -> None:
-    """MOTChallenge rows in the order of frames and ids."""
+    """Write MOTChallenge rows, sorted by frame and id."""
     if not tracks:
         return
     frames = np.concatenate([track.frames for track in tracks])
@@ -113,7 +113,7 @@ def _embed(rows: MotRows, video: Path, embedder: Embedder | None) -> tuple[np.nd
         times += [frame.time] * (frame.index + 1 - len(times))
         there = at_frame.get(frame.index + 1, np.zeros(0, int))
         boxes = rows.boxes[there]
-        chosen = np.flatnonzero(wanted[there] & (visibility(boxes) >= LEAST_VISIBLE))
+        chosen = np.flatnonzero(wanted[there] & (visibility(boxes) >= MIN_VISIBILITY))
         if embedder is not None and len(chosen):
             for row, embedding in zip(there[chosen].tolist(), embedder.embed_boxes(frame.image, boxes[chosen]), strict=True):
                 embeddings.setdefault(int(rows.ids[row]), []).append((frame.time, embedding))
@@ -131,13 +131,13 @@ def _track(row: dict[str, Any]) -> Track:
 
 
 def _times(tracks: list[Track]) -> np.ndarray:
-    """Seconds of frame 1, 2, ... as far as any track goes; between the frames that tracks know, linear."""
+    """Seconds of frame 1, 2, ... up to the last frame of any track; interpolated linearly for frames without a box."""
     frames, first = np.unique(np.concatenate([track.frames for track in tracks]), return_index=True)
     return np.interp(np.arange(1, frames[-1] + 1), frames, np.concatenate([track.times for track in tracks])[first])
 
 
 def _tracklet(camera: str, track: Track, before: dict[str, Any] | None) -> Tracklet:
-    """A refined track as a row; an embedding of many crops is kept where the track's single embeddings are unchanged."""
+    """A refined track as a tracklet. It keeps the original pooled embedding if its single embeddings are unchanged."""
     embedding, count = None, len(track.embeddings)
     if before is not None and before["embedding"] is not None and track.embedding_times.tolist() == (before.get("embedding_times") or []):
         embedding, count = np.array(before["embedding"], np.float32), before["embeddings_count"]

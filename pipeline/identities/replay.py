@@ -1,4 +1,4 @@
-"""Linking recorded runs as if their cameras ran now: tracklets grow second by second, the linker decides as they do."""
+"""Replay recorded runs through the online linker: tracklets grow second by second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracker.linking.evidence import probability
 
 
 def grown(recorded: RecordedTracklets, row: int, step: float) -> Iterator[TrackletUpdate]:
-    """What was known of a tracklet after each ``step`` seconds, and at its end."""
+    """The updates of one tracklet: every ``step`` seconds, and at its end."""
     tracklets = recorded.tracklets
     start, end, whole = float(tracklets.start[row]), float(tracklets.end[row]), tracklets.embeddings[row]
     path = np.zeros((0, 3)) if tracklets.paths is None else tracklets.paths[row]
@@ -40,7 +40,7 @@ def grown(recorded: RecordedTracklets, row: int, step: float) -> Iterator[Trackl
 def link(
     recorded: RecordedTracklets, site: Site, settings: LinkerSettings, association: AssociationSettings
 ) -> tuple[Identities, list[Event]]:
-    """Identities of all tracklets as the linker leaves them, and its events on the way."""
+    """The final identities of all tracklets, and the linker's events."""
     updates = sorted(
         (update for row in range(len(recorded.names)) for update in grown(recorded, row, settings.step)),
         key=lambda update: (update.end, update.key),
@@ -51,14 +51,14 @@ def link(
         events += linker.advance(update.end)
     events += linker.finish()
     ids = apply_events({}, events)
-    sure = {(event.camera, event.track): event.odds for event in events if event.kind != "merged"}
-    odds = np.array([sure[key] for key in recorded.keys])
+    odds_of = {(event.camera, event.track): event.odds for event in events if event.kind != "merged"}
+    odds = np.array([odds_of[key] for key in recorded.keys])
     numbers = np.array([ids[key] for key in recorded.keys], np.int64)
     return Identities(numbers, probability(odds), np.zeros((0, 2), np.int64), np.zeros(0)), events
 
 
 def write_events(path: Path, events: Sequence[Event]) -> None:
-    """A line of JSON per event, its ``key`` first. Raises OutputError where it cannot be written."""
+    """Write one line of JSON per event, ``key`` first. Raises OutputError if the file cannot be written."""
     with writing(path), path.open("w", encoding="utf-8") as file:
         for event in events:
             file.write(json.dumps({"key": event.key, **asdict(event)}) + "\n")

@@ -1,4 +1,4 @@
-"""One identity per person over cameras and runs: from ``tracklets.parquet`` to identities, their tracks and their sheets."""
+"""Files of identities: ``identities.parquet``, ``identities.csv``, ``uncertain.csv``, tracks with identities, contact sheets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tracker import Identities
 from tracker.linking.evidence import probability
 
 VERSION = 1
-MOST_UNCERTAIN = 10_000
+MAX_UNCERTAIN = 10_000  # rows of uncertain.csv
 
 
 def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
-    """``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
+    """Write ``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
 
-    Raises OutputError where one cannot be written.
+    Raises OutputError if one cannot be written.
     """
     tracklets = recorded.tracklets
     order = np.lexsort((tracklets.start, identities.ids))
@@ -57,7 +57,7 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         with (out / "uncertain.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["camera_a", "track_a", "identity_a", "camera_b", "track_b", "identity_b", "probability"])
-            for (a, b), odds in zip(identities.uncertain[:MOST_UNCERTAIN].tolist(), identities.odds.tolist(), strict=False):
+            for (a, b), odds in zip(identities.uncertain[:MAX_UNCERTAIN].tolist(), identities.odds.tolist(), strict=False):
                 both = [value for row in (a, b) for value in (tracklets.cameras[row], tracklets.tracks[row], identities.ids[row])]
                 writer.writerow([*both, f"{probability(odds):.3f}"])
         for old in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
@@ -73,25 +73,23 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
 
 
 def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
-    """What ``write_identities`` wrote, with the tracklets of its runs that have an identity.
+    """Read what ``write_identities`` wrote, with the tracklets of its runs that have an identity.
 
-    Raises UsageError where there is none, or where the runs are not the ones it was made from.
+    Raises UsageError if there are no identities, or if the runs have changed since.
     """
     path = out / "identities.parquet"
     if not path.is_file():
-        raise UsageError(f"{out}: no identities.parquet there; give the output folder of passerby run or passerby associate")
+        raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
     table = pq.read_table(path)
     runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
     if not runs:
-        raise UsageError(f"{path}: it does not say which runs it is of; make it again with passerby associate")
+        raise UsageError(f"{path}: does not name its runs; recreate it with passerby associate")
     recorded = read_runs([out / run for run in runs])
-    said = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
-    missing = sorted(set(said) - set(recorded.keys))
+    assigned = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
+    missing = sorted(set(assigned) - set(recorded.keys))
     if missing:
-        raise UsageError(
-            f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs: make it again with passerby associate"
-        )
-    recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in said], np.int64))
+        raise UsageError(f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs; recreate it with passerby associate")
+    recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in assigned], np.int64))
     place = {key: row for row, key in enumerate(recorded.keys)}
     with (out / "uncertain.csv").open(newline="", encoding="utf-8") as file:
         rows = [
@@ -100,19 +98,19 @@ def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
         ]
     chance = np.clip([row[2] for row in rows], 1e-6, 1 - 1e-6)
     return recorded, Identities(
-        np.array([said[key][0] for key in recorded.keys], np.int64), np.array([said[key][1] for key in recorded.keys], np.float64),
+        np.array([assigned[key][0] for key in recorded.keys], np.int64), np.array([assigned[key][1] for key in recorded.keys], np.float64),
         np.array([row[:2] for row in rows], np.int64).reshape(-1, 2), np.log(chance / (1 - chance)),
     )  # fmt: skip
 
 
 def _write_tracks(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
-    """Each camera's ``tracks.txt`` with identities instead of track ids."""
+    """Write each camera's ``tracks.txt`` with identities instead of track ids."""
     cameras: dict[str, dict[int, int]] = defaultdict(dict)
     source = {}
     for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
         cameras[camera][int(recorded.tracklets.tracks[row])] = int(identities.ids[row])
         source[camera] = recorded.runs[row] / recorded.names[row] / "tracks.txt"
-    for camera, who in cameras.items():
+    for camera, identity_of in cameras.items():
         if not source[camera].is_file():
             continue
         folder = out / camera
@@ -120,8 +118,8 @@ def _write_tracks(out: Path, recorded: RecordedTracklets, identities: Identities
         with source[camera].open(encoding="utf-8") as lines, (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
             for line in lines:
                 frame, track, rest = line.split(",", 2)
-                if int(track) in who:
-                    file.write(f"{frame},{who[int(track)]},{rest}")
+                if int(track) in identity_of:
+                    file.write(f"{frame},{identity_of[int(track)]},{rest}")
 
 
 def by_identity(ids: np.ndarray) -> list[tuple[int, list[int]]]:

@@ -24,10 +24,10 @@ from tracker.linking.updates import Key
 
 
 def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, online: bool = False) -> Counts:
-    """Identities over the tracklets of runs, written to ``out``.
+    """Associate the tracklets of ``runs`` and write their identities to ``out``.
 
-    ``online``: replay through the on-line linker; its events go to ``events.jsonl``. Raises UsageError where a run has no tracklets or
-    another re-ID model, OutputError where ``out`` cannot be written.
+    ``online``: replay through the online linker, and write its events to ``events.jsonl``. Raises UsageError if a run has no tracklets or
+    another re-ID model, OutputError if ``out`` cannot be written.
     """
     log, recorded = read_log(out), read_runs(runs, embeddings=online)
     events: list[Event] = []
@@ -43,7 +43,7 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
 
 
 def given_run(specs: list[CameraSpec], config: Config, out: Path, site: Site) -> RunRecord:
-    """A run over given tracks, without annotated video, for association with others."""
+    """Run on given tracks, without annotated video, for association with other runs."""
     return run(Request(specs, config.changed(output=config.output.changed(video=False)), out, site=site))
 
 
@@ -56,9 +56,9 @@ def _finish_association(out: Path, recorded: RecordedTracklets, found: Identitie
 
 
 def correct(out: Path, make: Callable[[list[Key], np.ndarray], Correction]) -> Counts:
-    """Log the correction that ``make`` returns for (tracklets, identities), and write ``out`` anew.
+    """Log the correction that ``make`` returns for (tracklets, identities), and rewrite the results in ``out``.
 
-    Raises UsageError where ``out`` has no identities or the correction does not fit them, OutputError where it cannot be written.
+    Raises UsageError if ``out`` has no identities or the correction does not fit them, OutputError if ``out`` cannot be written.
     """
     recorded, found = read_identities(out)
     correction = make(recorded.keys, found.ids)

@@ -1,4 +1,4 @@
-"""The demo's clip: OpenCV's ``vtest.avi`` (PETS2009, University of Reading), got from wherever it can be had."""
+"""The demo clip: OpenCV's ``vtest.avi`` (PETS2009, University of Reading), from the first of several places that has it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "passerby"
 
 
-def genuine(path: Path) -> bool:
+def matches_checksum(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -33,10 +33,10 @@ def genuine(path: Path) -> bool:
 def obtain_clip() -> Path:
     """The clip from the user's cache, an installed opencv-doc, OpenCV's sample data over HTTPS, or Debian's package.
 
-    Raises SourceError saying what was tried, where none of them gives the file of the known hash.
+    Raises SourceError, listing the attempts, if none of them gives a file with the expected SHA-256.
     """
     kept = cache() / "vtest.avi"
-    if genuine(kept):
+    if matches_checksum(kept):
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     tried = []
@@ -52,12 +52,12 @@ def obtain_clip() -> Path:
             except (OSError, urllib.error.URLError, subprocess.SubprocessError) as error:
                 tried.append(f"  {name}: {str(error).splitlines()[0]}")
                 continue
-            if genuine(draft):
+            if matches_checksum(draft):
                 draft.replace(kept)
                 return kept
-            tried.append(f"  {name}: the file has another SHA-256 than {SHA256}")
+            tried.append(f"  {name}: SHA-256 mismatch, expected {SHA256}")
     raise SourceError(
-        f"the demo's clip could not be had; put vtest.avi into {kept.parent} yourself, or run on a video of your own. Tried:\n"
+        f"the demo clip could not be obtained; copy vtest.avi to {kept.parent}, or use passerby run with your own video. Tried:\n"
         + "\n".join(tried)
     )
 
@@ -67,7 +67,7 @@ def _installed(draft: Path) -> None:
 
 
 def _download(draft: Path) -> None:
-    print("getting the demo's clip (8 MB) ...", file=sys.stderr)
+    print("downloading the demo clip (8 MB) ...", file=sys.stderr)
     with urllib.request.urlopen(URL, timeout=10) as answer, draft.open("wb") as file:
         shutil.copyfileobj(answer, file)
 
@@ -75,12 +75,12 @@ def _download(draft: Path) -> None:
 def _from_package(draft: Path) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise OSError(f"no {tool} on this machine")
+            raise OSError(f"{tool} is not installed")
     folder = draft.parent
     got = subprocess.run(["apt-get", "download", "opencv-doc"], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     package = next(folder.glob("opencv-doc*.deb"), None)
     if package is None:
         message = (got.stderr.strip().splitlines() or ["apt-get download opencv-doc gave no package"])[-1]
-        raise OSError(f"{message} (an old package list? apt-get update)")
+        raise OSError(f"{message} (if the package list is old: apt-get update)")
     subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "unpacked")], capture_output=True, timeout=300, check=True)
     (folder / "unpacked" / IN_PACKAGE).replace(draft)

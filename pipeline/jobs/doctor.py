@@ -1,4 +1,4 @@
-"""``passerby doctor``: what is installed, what works, and what to do about what does not."""
+"""``passerby doctor``: check the installation, and suggest a fix for what fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detectors.runtime.session import cuda_driver
 
 
 class Check(NamedTuple):
-    """One thing looked at: ``good`` True, False, or None for what is optional and absent."""
+    """The result of one check. ``good``: True, False, or None for something optional that is missing."""
 
     name: str
     found: str
@@ -35,7 +35,7 @@ def _version(package: str) -> str | None:
 
 
 def examine() -> list[Check]:
-    """All checks, in the order to read them."""
+    """All checks, in the order to display them."""
     checks = [Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores", True)]
     for package in RUN_TIME:
         found = _version(package)

@@ -1,4 +1,4 @@
-"""``passerby run``: from what the user asked for to a folder of results."""
+"""``passerby run``: from a request to a folder of results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from pipeline.report.run_record import RunRecord, model_records, run_key, run_re
 from reid import Embedder
 from tracker import Site
 
-Watcher = Callable[[list[Camera]], Callable[[], None]]  # told the cameras, it returns what to call after every step
+Watcher = Callable[[list[Camera]], Callable[[], None]]  # takes the cameras, returns a callback for the end of every step
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run: its cameras, its configuration, its output folder, and whether it resumes an interrupted run."""
+    """A run to do: cameras, configuration, output folder, and whether to resume an interrupted run. ``began``: for its wall time."""
 
     specs: list[CameraSpec]
     config: Config
@@ -44,27 +44,27 @@ class Request:
 
     @classmethod
     def of(cls, videos: Iterable[str | Path], out: str | Path, config: Config | None = None, site: Site | None = None) -> Request:
-        """A camera per video file, folder or glob of images. Raises UsageError as ``passerby run`` does."""
+        """A request with one camera per video file, image folder or glob. Raises UsageError for an invalid or duplicate camera name."""
         return cls(specify(map(str, videos)), config or Config(), Path(out), site=site or Site())
 
 
 def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None, Embedder | None]:
-    """The models a run needs: no detector where every camera brings its boxes or tracks, no embedder for ``reid.model`` none."""
+    """Open the models that the run needs: no detector if all cameras have given boxes or tracks, no embedder if ``reid.model`` is none."""
     detector = detectors.load_detector(settings=config.detector) if any(camera.detected for camera in cameras) else None
     embedder = None if config.reid.model == "none" else Embedder(settings=config.reid)
     return detector, embedder
 
 
 def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
-    """Open the cameras. Raises SourceError where none can be opened."""
+    """Open the cameras. Raises SourceError if none can be opened."""
     cameras, refused = open_cameras(request.specs, request.config.reading.rate, request.config.tracker)
     if not cameras:
         raise SourceError("no source could be opened:\n" + "\n".join(f"  {message}" for message in refused.values()))
     return cameras, refused
 
 
-def refuse_own_inputs(request: Request) -> None:
-    """Raise UsageError where a run would write over what it reads."""
+def reject_overwriting_inputs(request: Request) -> None:
+    """Raise UsageError if the run would overwrite its own inputs."""
     written = [(request.out / folder).resolve() for folder in ("people", *(spec.name for spec in request.specs))]
     for spec in request.specs:
         for path in spec.inputs:
@@ -74,7 +74,7 @@ def refuse_own_inputs(request: Request) -> None:
 
 
 def dry_run(request: Request) -> dict[str, Any]:
-    """Open each source and model and return what a run would do, as ``--dry-run`` prints it."""
+    """Open each source and model, and return the resolved configuration as ``--dry-run`` prints it."""
     cameras, refused = open_or_fail(request)
     models = model_records(*open_models(request.config, cameras))
     facts = {
@@ -92,10 +92,11 @@ def dry_run(request: Request) -> dict[str, Any]:
 
 
 def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopFlag | None = None) -> RunRecord:
-    """Run, and write everything below ``request.out``; returns what ``run.json`` holds. May be called from any thread.
+    """Run, write all results below ``request.out``, and return the content of ``run.json``. May be called from any thread.
 
-    ``stop``: ends the run after the step that it is in. Raises SourceError where no source opens, UsageError for a request that does not fit
-    together, ModelError for a model that does not fit, OutputError where nothing can be written.
+    ``watcher``: takes the cameras and returns a callback for the end of every step. ``stop``: ends the run after the current step. Raises
+    SourceError if no source can be opened, UsageError for invalid given files or an unsafe output folder, ModelError for an unusable model,
+    OutputError if an output cannot be written.
     """
     config, out, watch, began, stop = request.config, request.out, Stopwatch(), datetime.now(UTC), stop or StopFlag()
     with watch("open"):
@@ -104,11 +105,11 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         cameras = [replace(one, area=area(places.get(one.name), one.source.width, one.source.height)) for one in opened]
         detector, embedder = open_models(config, cameras)
     models = model_records(detector, embedder)
-    refuse_own_inputs(request)
+    reject_overwriting_inputs(request)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out / "journal.bin", run_key(request.specs, config, models, request.site), request.resume)
-        for spec in request.specs:  # sheets of an earlier run into the same folder
+        for spec in request.specs:  # contact sheets of an earlier run into this folder
             for sheet in (out / "people").glob(f"{spec.name}-[0-9][0-9][0-9][0-9][0-9]*.jpg"):
                 sheet.unlink()
     done = False
@@ -137,7 +138,7 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
 
 
 def write_record(out: Path, record: RunRecord, rows: People) -> None:
-    """The page and ``run.json``. Raises OutputError."""
+    """Write the page and ``run.json``. Raises OutputError."""
     with writing(out):
         write_run_page(out, record, rows)
         record.write(out / "run.json")

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class StopFlag:
-    """Whether a run shall end after the step that it is in, with valid outputs; set by a signal or by ``stop()``, from any thread."""
+    """Asks a run to end after the current step, with valid outputs. Set by a signal or by ``stop()``, from any thread."""
 
     signal: int | None = None
 
@@ -28,7 +28,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one ends the program at once. For the main thread only."""
+    """Turn the first SIGINT or SIGTERM into a stop flag; a second one ends the program at once. Main thread only."""
     flag = StopFlag()
 
     def handle(number: int, _: Any) -> None:

@@ -1,1 +1,1 @@
-"""What is shown of a run: ``run.json`` and ``index.html``."""
+"""Reports of a run: ``run.json`` and ``index.html``."""

@@ -1,4 +1,4 @@
-"""``index.html``: one self-contained page of a run: who was where and when, counts, run facts."""
+"""``index.html``: one self-contained page per run, with identities, tracks on a timeline, counts and run facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.formats.tracklet_table import read_tracklets
 from pipeline.report.people import People
 from pipeline.report.run_record import CameraRecord, RunRecord
 
-MAX_CARDS = 2000  # thumbnails a page: a browser stays quick, and the table has all
+MAX_CARDS = 2000  # tracks shown per camera, to keep browsers fast; tracklets.parquet has all
 
 
 S = TypeVar("S", bound="Span")
@@ -26,7 +26,7 @@ S = TypeVar("S", bound="Span")
 
 @dataclass(frozen=True)
 class Card:
-    """What the page needs of a tracklet; ``sheet`` is its contact sheet's path below the output folder, ``thumbnail`` base64 JPEG."""
+    """A tracklet on the page. ``sheet``: path of its contact sheet below the output folder; ``thumbnail``: base64 JPEG."""
 
     track: int
     start: float
@@ -38,7 +38,7 @@ class Card:
 
 
 def read_cards(folder: Path) -> dict[str, list[Card]]:
-    """Per camera the cards of a run folder's tracklets."""
+    """The cards of a run folder's tracklets, by camera."""
     columns = ["camera", "track", "start_time", "end_time", "boxes_count", "mean_score", "best_crop"]
     rows = read_tracklets(folder / "tracklets.parquet", columns).to_pylist()
     best = {(row["camera"], row["track"]): row.get("best_crop") or 0 for row in rows}
@@ -57,7 +57,7 @@ def read_cards(folder: Path) -> dict[str, list[Card]]:
 
 
 class Span(Protocol):
-    """Anything on a timeline, seconds."""
+    """Anything with a start and an end on a timeline, in seconds."""
 
     @property
     def start(self) -> float: ...
@@ -68,7 +68,7 @@ class Span(Protocol):
 
 
 def lanes(cards: Sequence[S], gap: float = 0.0) -> list[list[S]]:
-    """Cards in as few rows as it takes that none touches the next within ``gap`` seconds; earliest first."""
+    """Place the cards, earliest first, in as few rows as possible, with at least ``gap`` seconds between neighbours."""
     rows: list[list[S]] = []
     for card in sorted(cards, key=lambda card: (card.start, card.track)):
         row = next((row for row in rows if row[-1].end + gap <= card.start), None)
@@ -86,19 +86,19 @@ def ticks(duration: float) -> list[float]:
     return [at * step for at in range(int(duration // step) + 1)]
 
 
-def busiest(cards: list[Card]) -> int:
-    """The most tracks at one time."""
+def max_concurrent(cards: list[Card]) -> int:
+    """Maximum number of tracks at one time."""
     events = sorted([(card.start, 1) for card in cards] + [(card.end, -1) for card in cards], key=lambda event: (event[0], -event[1]))
-    now = most = 0
+    now = highest = 0
     for _, change in events:
         now += change
-        most = max(most, now)
-    return most
+        highest = max(highest, now)
+    return highest
 
 
 @dataclass(frozen=True)
 class CameraSection:
-    """A camera on the page: its record, its cards, and its video's path below the page's folder, or None."""
+    """A camera on the page: its record, its cards, and the path of its video below the page's folder, or None."""
 
     name: str
     record: CameraRecord
@@ -107,7 +107,7 @@ class CameraSection:
 
     @property
     def kept(self) -> list[Card]:
-        """The longest ``MAX_CARDS``, in order of time."""
+        """The ``MAX_CARDS`` longest tracks, in time order."""
         longest = sorted(self.cards, key=lambda card: card.start - card.end)[:MAX_CARDS]
         return sorted(longest, key=lambda card: (card.start, card.track))
 
@@ -116,12 +116,12 @@ class CameraSection:
         return max(0, len(self.cards) - MAX_CARDS)
 
     @property
-    def busiest(self) -> int:
-        return busiest(self.cards)
+    def max_concurrent(self) -> int:
+        return max_concurrent(self.cards)
 
 
 def write_run_page(out: Path, record: RunRecord, people: People) -> None:
-    """The page of a run in ``out``. Raises OSError where it cannot be written."""
+    """Write the page of a run in ``out``. Raises OSError if it cannot be written."""
     cards, sections = read_cards(out), []
     for name, camera in record.cameras.items():
         video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record.config["output"]["video"] else None
@@ -129,20 +129,20 @@ def write_run_page(out: Path, record: RunRecord, people: People) -> None:
     models, timing = record.models, record.timing
     facts = {
         "passerby": record.passerby,
-        "began": record.began,
-        "took": f"{timing.wall_seconds} s ({timing.frames_per_second} frames per second)",
-        "detector": models.detector.file if models.detector else "boxes given",
+        "started": record.began,
+        "duration": f"{timing.wall_seconds} s ({timing.frames_per_second} frames per second)",
+        "detector": models.detector.file if models.detector else "none: boxes or tracks given",
         "re-ID": models.reid.file if models.reid else "none",
     }
     if record.not_opened:
         facts["not opened"] = "; ".join(record.not_opened.values())
     if record.exit_code >= 128:
-        facts["ended"] = "stopped by a signal before the end"
+        facts["ended"] = "stopped by a signal; results are incomplete"
     write_page(out / "index.html", sections, facts, people)
 
 
 def write_page(path: Path, cameras: Sequence[CameraSection], facts: Mapping[str, object], people: People) -> None:
-    """Render the page; ``facts`` are shown as they are, in a table. Raises OSError where it cannot be written."""
+    """Render the page; ``facts`` are shown in a table. Raises OSError if it cannot be written."""
     visits = [visit for person in people.rows for visit in person.visits]
     ends = [camera.record.duration for camera in cameras] + [card.end for camera in cameras for card in camera.cards]
     duration = max([*ends, *(visit.end for visit in visits), 1.0])

@@ -1,4 +1,4 @@
-"""Rows of people for the page, and their counts."""
+"""Identities as rows of the page, and their counts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.identities.recorded import RecordedTracklets
 from pipeline.identities.results import by_identity
 from tracker import Identities
 
-MAX_PEOPLE, MAX_THUMBNAILS = 300, 6  # rows of the page, pictures of a row
+MAX_PEOPLE, MAX_THUMBNAILS = 300, 6  # rows of the page, thumbnails of a row
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A tracklet of a person: seconds, and a base64 JPEG or None."""
+    """A tracklet of an identity: times in seconds, ``thumbnail`` base64 JPEG or None."""
 
     camera: str
     track: int
@@ -28,7 +28,9 @@ class Visit:
 
 @dataclass(frozen=True)
 class Person:
-    """A row of the page: an identity, its least confidence, and its visits in order of time; ``sheet``: a path below the page's folder."""
+    """A row of the page: an identity, the lowest confidence of its tracklets, its visits in time order, and the path of its contact sheet
+    below the page's folder.
+    """
 
     identity: int
     confidence: float
@@ -42,14 +44,14 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """The rows of the page, and how many people it leaves out."""
+    """The rows of the page, and the number of identities not shown."""
 
     rows: tuple[Person, ...] = ()
     hidden: int = 0
 
 
 class Counts(BaseModel):
-    """Counts of an association, for ``run.json`` and the command's last lines."""
+    """Counts of an association, for ``run.json`` and the command's output."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +62,7 @@ class Counts(BaseModel):
 
 
 def people(recorded: RecordedTracklets, identities: Identities) -> People:
-    """Rows for the page, in order of identity; where there are over ``MAX_PEOPLE``, those seen most often."""
+    """Rows for the page, in order of identity; at most ``MAX_PEOPLE``, those with the most tracklets."""
     every = sorted(by_identity(identities.ids), key=lambda item: (-len(item[1]), item[0]))
     shown = {}
     for identity, members in sorted(every[:MAX_PEOPLE]):
@@ -80,7 +82,7 @@ def people(recorded: RecordedTracklets, identities: Identities) -> People:
 
 
 def _thumbnails(recorded: RecordedTracklets, rows: list[int]) -> dict[int, str]:
-    """The best crop of each row's tracklet, base64 JPEG; the crops of a run are read once."""
+    """The best crop of each row's tracklet, base64 JPEG. The crops of each run are read once."""
     wanted: dict[object, dict[Key, int]] = {}
     for row in rows:
         wanted.setdefault(recorded.runs[row], {})[recorded.names[row], int(recorded.tracklets.tracks[row])] = row

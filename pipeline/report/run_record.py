@@ -1,4 +1,4 @@
-"""``run.json``: what ran, on what, and what came of it."""
+"""``run.json``: versions, models, configuration, sources, counts and timing of a run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tracker import Site
 
 
 class Record(BaseModel):
-    """Part of ``run.json``: frozen, and every key is known."""
+    """A part of ``run.json``: immutable, unknown keys are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelRecord(Record):
-    """A model: its file's name and SHA-256, the execution providers it ran on, and for re-ID its gate (cosine distance)."""
+    """A model: file name and SHA-256, execution providers, and the gate of a re-ID model (cosine distance)."""
 
     file: str
     sha256: str | None
@@ -41,14 +41,18 @@ class ModelRecord(Record):
 
 
 class ModelRecords(Record):
-    """The models of a run; None where none was needed."""
+    """The models of a run; None: not used."""
 
     detector: ModelRecord | None
     reid: ModelRecord | None
 
 
 class CameraRecord(Record):
-    """A camera: its source (px, frames per second, seconds), frames in and what became of them, and what was found in them."""
+    """A camera: its source (size in px, rate in frames per second, duration in seconds) and its counts.
+
+    ``frames_in`` = ``processed`` + ``skipped`` (by ``every`` and ``start``) + ``failed`` (not decodable). ``frames_detected``: frames that the
+    detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``error``: why the source ended early.
+    """
 
     path: str
     width: int
@@ -68,7 +72,7 @@ class CameraRecord(Record):
 
 
 class Timing(Record):
-    """Wall time, frames per second over all cameras, and seconds by stage of the main thread and by model."""
+    """Wall time, frames per second over all cameras, and seconds by stage (of the main thread) and by model."""
 
     wall_seconds: float
     frames_per_second: float | None
@@ -78,7 +82,9 @@ class Timing(Record):
 
 
 class RunRecord(Record):
-    """``run.json``. ``not_opened``: per camera, why its source could not be opened; ``people``: None without a re-ID model."""
+    """The content of ``run.json``. ``not_opened``: error message by camera whose source could not be opened; ``people``: None without a
+    re-ID model.
+    """
 
     passerby: str
     commit: str | None
@@ -92,7 +98,7 @@ class RunRecord(Record):
     people: Counts | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As in the file, credentials redacted."""
+        """The values as written to the file, with credentials redacted."""
         values: dict[str, Any] = redacted(self.model_dump(mode="json"))
         if values["models"]["detector"] is not None:
             del values["models"]["detector"]["gate"]
@@ -103,7 +109,7 @@ class RunRecord(Record):
 
 
 def redacted(value: Any) -> Any:
-    """JSON values with the credentials of every address in their strings redacted."""
+    """JSON values with the credentials in all strings redacted."""
     if isinstance(value, dict):
         return {key: redacted(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -131,16 +137,16 @@ def model_records(detector: Detector | None, embedder: Embedder | None) -> Model
 
 
 def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site: Site) -> str:
-    """A digest of everything that decides the tracks: a run can be resumed under the same key only."""
-    decides = config.as_dict() | {"models": models.model_dump(mode="json")}
-    decides |= {"output": None, "association": None, "linker": None, "refine": None}  # what is made of the tracks may change
-    decides["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
-    decides["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    """A digest of everything that determines the tracks. A run can only be resumed with the same key."""
+    inputs = config.as_dict() | {"models": models.model_dump(mode="json")}
+    inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
+    inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
+    inputs["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a file, of the files in a folder, or of those that a glob matches."""
+    """Name, size and modification time of a file, of the files in a folder, or of those that a glob matches."""
     if path.is_file():
         files = [path]
     elif path.is_dir():

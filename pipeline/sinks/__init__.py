@@ -1,1 +1,1 @@
-"""What is written while frames pass."""
+"""Outputs that are written frame by frame."""

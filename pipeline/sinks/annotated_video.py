@@ -1,4 +1,4 @@
-"""The annotated video of one camera: drawn by supervision, encoded by PyAV, in a thread of its own."""
+"""The annotated video of one camera: drawn by supervision, encoded by PyAV, in a separate thread."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ TIME_BASE = Fraction(1, 90_000)
 
 @dataclass(frozen=True)
 class Encoder:
-    """A codec that browsers play (H.264), or what this build of FFmpeg has instead."""
+    """A codec that browsers play (H.264), or MPEG-4 if this build of FFmpeg has no H.264 encoder."""
 
     name: str
     options: dict[str, str]
 
 
-def encoder(quality: int) -> Encoder:
+def encoder(crf: int) -> Encoder:
     if "libx264" in av.codecs_available:
-        return Encoder("libx264", {"crf": str(quality), "preset": "superfast", "tune": "fastdecode"})
+        return Encoder("libx264", {"crf": str(crf), "preset": "superfast", "tune": "fastdecode"})
     if "libopenh264" in av.codecs_available:
         return Encoder("libopenh264", {})
     return Encoder("mpeg4", {"q": "5"})
 
 
 class AnnotatedVideo(Sink):
-    """Frames and tracks to ``path`` (.mp4). ``take`` hands over; ``close`` waits for the rest and finishes the file.
+    """Writes frames with their tracks to ``path`` (.mp4). ``take`` queues a frame; ``close`` waits for the queue and finishes the file.
 
-    Frames of another size than ``width`` x ``height`` are scaled to it. Raises OutputError where the file cannot be written:
-    at once for its folder, else at the next ``take`` or at ``close``.
+    Frames that are not ``width`` x ``height`` px are scaled to that size. ``take`` and ``close`` raise OutputError if the file cannot be
+    written.
     """
 
     def __init__(self, path: Path, width: int, height: int, rate: float, settings: Output) -> None:
@@ -53,12 +53,12 @@ class AnnotatedVideo(Sink):
         self.codec = encoder(settings.video_crf)
         self._queue: queue.Queue[tuple[Frame, Tracks] | None] = queue.Queue(16)
         self._error: Exception | None = None
-        self._ended = False  # the end has been taken from the queue
+        self._ended = False  # the end marker has been taken from the queue
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def take(self, frame: Frame, tracks: Tracks) -> None:
-        """Hand one frame over; it is drawn on a copy."""
+        """Queue one frame; the thread draws on a copy."""
         self._raise()
         self._queue.put((frame, tracks))
 
@@ -75,7 +75,7 @@ class AnnotatedVideo(Sink):
     def _run(self) -> None:
         try:
             self._encode()
-        except Exception as error:  # kept for the caller's thread
+        except Exception as error:  # raised later, in the caller's thread
             self._error = error
             while not self._ended:
                 self._ended = self._queue.get() is None
@@ -104,7 +104,7 @@ class AnnotatedVideo(Sink):
                 for packet in stream.encode(picture):
                     container.mux(packet)
             self._ended = True
-            if last < 0:  # a video of no frames is no video; one black frame keeps the file playable
+            if last < 0:  # no frames: one black frame keeps the file playable
                 picture = av.VideoFrame.from_ndarray(np.zeros((self.size[1], self.size[0], 3), np.uint8), format="bgr24")
                 picture.pts, picture.time_base = 0, TIME_BASE
                 for packet in stream.encode(picture):
@@ -114,10 +114,10 @@ class AnnotatedVideo(Sink):
 
 
 class Annotator:
-    """Draws boxes, ids and short trails into frames, in place, with supervision's annotators."""
+    """Draws boxes, ids and trails into frames, in place, with supervision's annotators."""
 
     def __init__(self, trail: float, rate: float) -> None:
-        import supervision as sv  # a second and more to import: only where something is drawn
+        import supervision as sv  # takes over a second to import, so only if something is drawn
 
         self._detections = sv.Detections
         colour = {"color": sv.ColorPalette.from_hex(list(PALETTE)), "color_lookup": sv.ColorLookup.TRACK}
@@ -131,4 +131,4 @@ class Annotator:
         found = self._detections(xyxy=tracks.boxes, confidence=tracks.scores, tracker_id=tracks.ids.astype(int))
         self._trail.annotate(image, found)
         self._box.annotate(image, found)
-        return self._label.annotate(image, found, labels=[str(who) for who in tracks.ids])
+        return self._label.annotate(image, found, labels=[str(track_id) for track_id in tracks.ids])

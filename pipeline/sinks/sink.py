@@ -1,4 +1,4 @@
-"""The sink protocol: where a camera's frames, tracks and finished tracklets go."""
+"""The sink interface: outputs that take a camera's frames, tracks and finished tracklets."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tracker import Tracks
 
 
 class Sink:
-    """One output of a run. Override what the output needs; the rest does nothing.
+    """One output of a run. Override the methods that it needs; the others do nothing.
 
-    ``take`` gets every processed frame with its tracks, ``finish`` each tracklet once, when its track has ended. A sink must not change
-    ``frame.image``. Whoever opened a sink closes it, once, after the last frame.
+    ``take`` gets every processed frame with its tracks, ``finish`` each tracklet when its track has ended. A sink must not change
+    ``frame.image``. The code that opened a sink closes it, once, after the last frame.
     """
 
     def take(self, frame: Frame, tracks: Tracks) -> None:
-        """One processed frame and the tracks in it."""
+        """Take one processed frame and its tracks."""
 
     def finish(self, tracklet: Tracklet) -> None:
-        """A track that has ended."""
+        """Take the tracklet of a track that has ended."""
 
     def close(self) -> None:
-        """Write what is pending. Raises OutputError or OSError where that fails."""
+        """Write pending data. Raises OutputError or OSError if that fails."""

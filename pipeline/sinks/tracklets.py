@@ -1,4 +1,4 @@
-"""Finished tracklets: ``tracklets.parquet``, ``crops.parquet`` and a contact sheet each."""
+"""Finished tracklets: ``tracklets.parquet``, ``crops.parquet``, and one contact sheet per tracklet."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline.sinks.sink import Sink
 
 
 class TrackletFiles(Sink):
-    """The tracklets of a whole run, of all its cameras, below ``out``; ``facts`` go into the table's metadata.
+    """Writes the tracklets of all cameras of a run below ``out``. ``facts`` are added to the metadata of ``tracklets.parquet``.
 
-    Raises OutputError where a file cannot be created.
+    Raises OutputError if a file cannot be created.
     """
 
     def __init__(self, out: Path, facts: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""``tracks.txt`` as it is written: a few seconds late, so that short gaps in a track can be filled from both their ends."""
+"""``tracks.txt``, written a few seconds late, so that short gaps in a track can be interpolated between both ends."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ class _Waiting:
 
 
 class TracksText(Sink):
-    """Writes MOTChallenge rows, boxes of gaps up to ``longest`` seconds interpolated linearly between the boxes seen.
+    """Writes MOTChallenge rows, and fills gaps of up to ``max_gap`` seconds in a track by linear interpolation.
 
-    Who was hidden for a moment was still there (ByteTrack's and most trackers' post-processing). Filled rows carry the lower
-    score of the two ends. Holds the frames of the last ``longest`` seconds; ``longest`` 0 fills nothing.
+    This is the usual post-processing of trackers, ByteTrack's among them. Interpolated rows have the lower score of the two ends. The rows
+    of the last ``max_gap`` seconds are held in memory; ``max_gap`` 0: no interpolation.
     """
 
-    def __init__(self, path: Path, longest: float) -> None:
-        self.file, self.longest = path.open("w", encoding="utf-8"), longest
+    def __init__(self, path: Path, max_gap: float) -> None:
+        self.file, self.max_gap = path.open("w", encoding="utf-8"), max_gap
         self._waiting: deque[_Waiting] = deque()
 
     def take(self, frame: Frame, tracks: Tracks) -> None:
         now = _Waiting(frame.index + 1, frame.time)
-        for who, box, score in zip(tracks.ids.tolist(), tracks.boxes, tracks.scores.tolist(), strict=True):
-            now.rows[who] = (box, score)
-            self._fill(who, now)
+        for track_id, box, score in zip(tracks.ids.tolist(), tracks.boxes, tracks.scores.tolist(), strict=True):
+            now.rows[track_id] = (box, score)
+            self._fill(track_id, now)
         self._waiting.append(now)
-        while self._waiting and self._waiting[0].time < frame.time - self.longest:
+        while self._waiting and self._waiting[0].time < frame.time - self.max_gap:
             self._write(self._waiting.popleft())
 
-    def _fill(self, who: int, now: _Waiting) -> None:
+    def _fill(self, track_id: int, now: _Waiting) -> None:
         gap: list[_Waiting] = []
         for waiting in reversed(self._waiting):
-            if who in waiting.rows:
+            if track_id in waiting.rows:
                 break
             gap.append(waiting)
         else:
-            return  # not seen in what is held: a new track, or too long a gap
-        (first, low), (last, high) = waiting.rows[who], now.rows[who]
+            return  # not in the rows held: a new track, or a gap that is too long
+        (first, low), (last, high) = waiting.rows[track_id], now.rows[track_id]
         for missing in gap:
             share = (missing.time - waiting.time) / (now.time - waiting.time)
-            missing.rows[who] = (first + np.float32(share) * (last - first), min(low, high))
+            missing.rows[track_id] = (first + np.float32(share) * (last - first), min(low, high))
 
     def _write(self, waiting: _Waiting) -> None:
         ids = sorted(waiting.rows)
-        boxes = np.array([waiting.rows[who][0] for who in ids], np.float32).reshape(-1, 4)
-        scores = np.array([waiting.rows[who][1] for who in ids])
+        boxes = np.array([waiting.rows[track_id][0] for track_id in ids], np.float32).reshape(-1, 4)
+        scores = np.array([waiting.rows[track_id][1] for track_id in ids])
         write_rows(self.file, np.full(len(ids), waiting.frame), np.array(ids, np.int64), boxes, scores)
 
     def close(self) -> None:

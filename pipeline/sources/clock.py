@@ -9,7 +9,7 @@ from pipeline.sources.frame import Progress
 
 
 class _Clock:
-    """Seconds since the first frame from timestamps that may be missing or jump back."""
+    """Seconds since the first frame, from timestamps that may be missing or jump back."""
 
     def __init__(self, rate: float) -> None:
         self.step = 1 / rate
@@ -28,7 +28,7 @@ class _Clock:
         else:
             now = raw + self.shift
             if self.last is not None and now <= self.last:
-                progress.warn(f"timestamps go back after {self.last:.2f} s; time goes on from there")
+                progress.warn(f"timestamps jump back after {self.last:.2f} s; times continue from there")
                 self.shift += self.last + self.step - now
                 now = self.last + self.step
         self.last = now

@@ -1,4 +1,4 @@
-"""What every source gives: frames, and counts of those lost."""
+"""The source interface: frames, frame selection, and counts of frames given, skipped and lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy as np
 class Frame:
     """One decoded image: ``index`` from 0 in the source, ``time`` in seconds from its start, ``image`` (h, w, 3) uint8 BGR.
 
-    ``skipped`` and ``failed`` frames came before it: a source is read ahead, and a run may end between. A live frame's ``time`` is wall time
-    (seconds since 1970), known to ``uncertainty`` seconds; ``session`` counts its camera's stretches of time that fit together.
+    ``skipped``, ``failed``: the source's counts before this frame; a source is decoded ahead, so its own counts run ahead of the run. The
+    ``time`` of a live frame is wall time (seconds since 1970), known to ``uncertainty`` seconds; ``session`` numbers its camera's stretches
+    of consistent time.
     """
 
     index: int
@@ -44,9 +45,9 @@ class Selection:
 
 @dataclass
 class Progress:
-    """Counts while a source is read: frames ``given``, ``skipped`` on request, ``failed``, and what went wrong.
+    """Counts of a source while it is read: frames ``given``, ``skipped`` by the selection, and ``failed`` (not decodable).
 
-    ``error`` is set where the source ended before its end; ``warnings`` are single events, each said once.
+    ``error``: why the source ended early, or None. ``warnings``: problems that did not end it, without repeats.
     """
 
     given: int = 0
@@ -65,7 +66,7 @@ class Progress:
 
 
 class Source(Protocol):
-    """What the engine reads: facts known beforehand (``frames``: None where unknown), and the frames, once."""
+    """A source of frames. ``frames``: their number, None if unknown. ``read`` may be called once."""
 
     path: Path
     width: int

@@ -1,4 +1,4 @@
-"""Folders and globs of images."""
+"""Image folders and globs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class ImageSource:
-    """Images in the order of their names, ``rate`` frames a second."""
+    """Images in name order, at ``rate`` frames per second."""
 
     def __init__(self, path: Path, images: list[Path], rate: float) -> None:
         self.path, self.rate, self.images = path, rate, images

@@ -1,4 +1,4 @@
-"""Open whatever the user names: a video file, images, a MOTChallenge sequence."""
+"""Open a source by its path: a video file, images, or a MOTChallenge sequence."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from pipeline.sources.video_file import VideoSource, first_line
 def open_source(path: Path | str, rate: float | None = None) -> Source:
     """Open a video file, a folder or glob of images, or a MOTChallenge sequence folder (``seqinfo.ini``, ``img1/``).
 
-    ``rate``: frames a second of images, where no ``seqinfo.ini`` says it (default 25).
-    Raises SourceError with one message a person can act on.
+    ``rate``: frames per second of images. Default: from ``seqinfo.ini``, else 25. Raises SourceError if it cannot be opened.
     """
     text, address = str(path), Address(str(path))
     if address.is_url:
-        raise SourceError(f"{address}: a network stream; passerby run reads files: record the stream to a file first")
+        raise SourceError(f"{address}: a network stream, but passerby run reads files; use passerby live, or record the stream first")
     path = Path(path)
     if path.is_dir():
         return _open_folder(path, rate)
@@ -51,7 +50,7 @@ def _open_folder(path: Path, rate: float | None) -> Source:
             if rate is not None and not (math.isfinite(rate) and rate > 0):
                 raise ValueError(f"frameRate {rate}")
         except (configparser.Error, KeyError, ValueError) as error:
-            raise SourceError(f"{path / 'seqinfo.ini'}: not a MOTChallenge description ({first_line(error)})") from None
+            raise SourceError(f"{path / 'seqinfo.ini'}: not a valid MOTChallenge seqinfo.ini ({first_line(error)})") from None
     elif (path / "img1").is_dir():
         folder = path / "img1"
     images = sorted(image for image in folder.glob("*") if image.suffix.lower() in IMAGES)

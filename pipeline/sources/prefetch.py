@@ -1,4 +1,4 @@
-"""Run an iterator in a thread of its own, a few items ahead."""
+"""Run an iterator in a separate thread, a few items ahead."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _END = object()
 
 
 class Prefetch(Generic[Item]):
-    """Iterate over ``items``, made up to ``ahead`` items in advance in a thread; ``close`` ends the thread early.
+    """Iterate over ``items``, produced in a thread up to ``ahead`` items in advance. ``close`` ends the thread early.
 
-    An exception of the iterator is raised where its item would have come.
+    An exception of the iterator is raised in place of the item.
     """
 
     def __init__(self, items: Iterable[Item], ahead: int = 8) -> None:
@@ -29,7 +29,7 @@ class Prefetch(Generic[Item]):
                 if not self._put(item):
                     return
             self._put(_END)
-        except BaseException as error:  # handed to the reader, who raises it
+        except BaseException as error:  # raised in the reader's thread
             self._put(error)
 
     def _put(self, item: object) -> bool:

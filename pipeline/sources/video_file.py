@@ -1,8 +1,4 @@
-"""Sources of frames: video files by PyAV, folders and globs of images, MOTChallenge sequence folders.
-
-Time comes from presentation timestamps. Damage is survived and counted: ``Progress`` says at any moment how many frames were
-given, skipped on request, and lost.
-"""
+"""Video files, decoded by PyAV. Frame times are presentation timestamps. Damaged parts are skipped and counted in ``Progress``."""
 
 from __future__ import annotations
 
@@ -20,11 +16,11 @@ from pipeline.errors import SourceError
 from pipeline.sources.clock import _Clock
 from pipeline.sources.frame import Frame, Progress, Selection
 
-RECENT = 16  # packets looked back at: where half of them do not decode, a transport stream's codec may have changed
+RECENT = 16  # packets: if half of the last ones do not decode, the codec of a transport stream may have changed
 
 
 class _Tail(io.RawIOBase):
-    """A file from ``offset`` on, for reopening a stream in its middle."""
+    """A file from ``offset`` on, to reopen a stream in the middle."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._file, self._offset = path.open("rb"), offset
@@ -55,7 +51,7 @@ def first_line(error: BaseException) -> str:
 
 
 class VideoSource:
-    """A video file: decoded packet by packet, so that a damaged one costs its own frames alone."""
+    """A video file, decoded packet by packet, so that a damaged packet loses only its own frames."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,10 +59,10 @@ class VideoSource:
         try:
             with av.open(str(path), metadata_errors="replace") as container:
                 if not container.streams.video:
-                    raise SourceError(f"{path}: no video stream in it")
+                    raise SourceError(f"{path}: no video stream")
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
-                    raise SourceError(f"{path}: there is no decoder for its video stream")
+                    raise SourceError(f"{path}: no decoder for its video stream")
                 self.length = container.duration / av.time_base if container.duration else None
                 self.width, self.height = stream.width, stream.height
                 rate = stream.average_rate or stream.guessed_rate
@@ -79,14 +75,14 @@ class VideoSource:
                 if self._turns(container) % 2:
                     self.width, self.height = self.height, self.width
         except av.error.FFmpegError as error:
-            raise SourceError(f"{path}: not a video that can be opened ({error.strerror or first_line(error)})") from None
+            raise SourceError(f"{path}: cannot be opened as a video ({error.strerror or first_line(error)})") from None
         if not self.width or not self.height:
-            raise SourceError(f"{path}: its video stream has no picture size")
+            raise SourceError(f"{path}: its video stream has no frame size")
 
     def _short(self, frames: int, last: float) -> bool:
-        """Whether fewer frames came than declared, and the time they should have filled is missing too.
+        """Whether both frames and time are missing, compared with what the file declares.
 
-        Counts alone do not tell: AVI counts frames that were dropped, cut MP4 files count frames before the cut.
+        Counts alone do not suffice: AVI counts dropped frames, and trimmed MP4 files count frames before the cut.
         """
         if self.declared is None or self.length is None or frames >= self.declared:
             return False
@@ -94,7 +90,7 @@ class VideoSource:
 
     @staticmethod
     def _turns(container: Any) -> int:
-        """Quarter turns counter-clockwise that the first frame asks for; 0 where it cannot be decoded."""
+        """Quarter turns counter-clockwise of the first frame; 0 if it cannot be decoded."""
         try:
             return turns(next(container.decode(video=0)))
         except (av.error.FFmpegError, StopIteration):
@@ -107,25 +103,25 @@ class VideoSource:
         while offset is not None:
             index, offset = yield from self._read_from(offset, index, selection, clock)
         if selection.end is None and not self.progress.error and self._short(index, clock.last or 0.0):
-            self.progress.error = f"{self.path}: it declares {self.declared} frames and ends after {index}; is it truncated?"
+            self.progress.error = f"{self.path}: declares {self.declared} frames but ends after {index}; the file may be truncated"
 
     def _read_from(self, offset: int, index: int, selection: Selection, clock: _Clock) -> Generator[Frame, None, tuple[int, int | None]]:
-        """Read on from a byte ``offset``; returns (next frame index, offset to reopen at or None)."""
+        """Read from a byte ``offset`` on; returns (next frame index, offset to reopen at or None)."""
         progress = self.progress
         try:
             container = self._open(offset)
         except av.error.FFmpegError as error:
-            progress.error = f"{self.path}: cannot be read on from byte {offset} ({error.strerror})"
+            progress.error = f"{self.path}: cannot be read from byte {offset} on ({error.strerror})"
             return index, None
         with container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 1 if self.width * self.height < 1_500_000 else 2
             sent = decoded = lost = 0
-            recent: deque[int | None] = deque(maxlen=RECENT)  # per packet: its byte offset where it did not decode
-            base, looked = index, 0
+            recent: deque[int | None] = deque(maxlen=RECENT)  # per packet: its byte offset if it did not decode
+            base, checked = index, 0
             for packet in self._packets(container, stream):
-                sent += bool(packet.size) and not packet.is_discard  # what an edit list leaves out is not lost
+                sent += bool(packet.size) and not packet.is_discard  # frames cut by an edit list are not lost
                 try:
                     frames = packet.decode()
                     recent.append(None)
@@ -138,7 +134,7 @@ class VideoSource:
                 for frame in frames:
                     if not isinstance(frame, av.VideoFrame):
                         continue
-                    index = base + decoded + lost  # so that the frames behind a lost one keep their numbers
+                    index = base + decoded + lost  # frames after a lost one keep their numbers
                     decoded += 1
                     time = clock.time(frame.pts, frame.time_base or stream.time_base, progress)
                     if selection.past(time):
@@ -150,11 +146,11 @@ class VideoSource:
                     progress.given += 1
                     yield Frame(index, time, image, progress.skipped, progress.failed + lost)
                 lost_at = [at for at in recent if at is not None]
-                if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - looked >= 4 * RECENT:
-                    looked = sent
+                if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - checked >= 4 * RECENT:
+                    checked = sent
                     if self._codec_at(offset + lost_at[0]) not in (None, stream.codec_context.name):
-                        progress.failed += lost - len(lost_at)  # those of the new codec are read again
-                        progress.warn(f"the codec changes at byte {offset + lost_at[0]}; the stream was opened anew there")
+                        progress.failed += lost - len(lost_at)  # those of the new codec are decoded again
+                        progress.warn(f"the codec changes at byte {offset + lost_at[0]}; the stream was reopened there")
                         return base + decoded + lost, offset + lost_at[0]
             lost = max(lost, sent - decoded)
             if lost:
@@ -170,7 +166,7 @@ class VideoSource:
         return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts", metadata_errors="replace")
 
     def _codec_at(self, offset: int) -> str | None:
-        """The codec that a transport stream has from a byte ``offset`` on; None where that cannot be told."""
+        """The codec of a transport stream from a byte ``offset`` on; None if unknown."""
         try:
             with self._open(offset) as container:
                 return container.streams.video[0].codec_context.name
@@ -182,7 +178,7 @@ class VideoSource:
             self.progress.warn(f"damaged packets were skipped, the first before frame {index + 1} ({error.strerror})")
 
     def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Packets until the end; an error of the container is kept as the source's error, unless reading can go on."""
+        """Packets until the end. An error of the container becomes the source's error, unless reading can continue."""
         demuxer = container.demux(stream)
         errors = 0
         while True:
@@ -195,7 +191,7 @@ class VideoSource:
             except av.error.FFmpegError as error:
                 errors += 1
                 if errors > 100 or self.format != "mpegts":
-                    self.progress.error = f"{self.path}: reading stopped in the middle ({error.strerror})"
+                    self.progress.error = f"{self.path}: reading stopped before the end ({error.strerror})"
                     return
                 demuxer = container.demux(stream)
 
@@ -206,7 +202,7 @@ class VideoSource:
             image = np.ascontiguousarray(np.rot90(image, quarter))
         if image.shape[:2] != (self.height, self.width):
             self.progress.warn(
-                f"the picture changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in each frame's own pixels"
+                f"the frame size changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in the pixels of each frame"
             )
         return image
 
