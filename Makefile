@@ -1,4 +1,4 @@
-# Two commands: `make demo` sets up the run time and runs the main job; `make test` sets up everything and tests.
+# `make demo` installs the run time and runs the demo; `make test` installs everything and runs the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.9
 VENV := .venv
@@ -9,7 +9,7 @@ UV := .uv/bin/uv
 .PHONY: setup setup-run demo test test-all lint format docs constraints clean
 
 $(UV):
-	@command -v $(PYTHON) >/dev/null || { echo "passerby needs Python 3.11 or newer: install it, or say which: make PYTHON=python3.12 ..."; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { echo "passerby needs Python 3.11 or newer: install it, or give its name: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .uv
 	.uv/bin/pip install --quiet "uv>=$(UV_VERSION)"
 
@@ -23,11 +23,11 @@ $(VENV)/.done: pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt -e '.[train,dev]'
 	@touch $@
 
-setup: $(VENV)/.done ## everything that tests and training need
+setup: $(VENV)/.done ## install everything that tests and training need
 
-setup-run: $(RUNTIME)/.done ## the run time alone, without torch
+setup-run: $(RUNTIME)/.done ## install the run time only, without torch
 
-demo: setup-run ## follow people through OpenCV's pedestrian clip, into demo/
+demo: setup-run ## track people in OpenCV's pedestrian clip; results in demo/
 	$(RUNTIME)/bin/passerby demo -o demo
 
 test: setup
@@ -46,10 +46,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## docs/configuration.md and the JSON schemas, from the settings models
+docs: setup ## generate docs/api.md, docs/configuration.md and the JSON Schemas from the code
 	$(BIN)/python docs/generate.py
 
-constraints: $(UV) ## pin today's newest versions, without addresses
+constraints: $(UV) ## pin the newest versions, without index addresses
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
 
 clean:

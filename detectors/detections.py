@@ -58,6 +58,7 @@ class Detections:
 
     @staticmethod
     def empty() -> Detections:
+        """No detections."""
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 

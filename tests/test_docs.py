@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from clips import write_clip
 
+import detectors
+import pipeline
+import reid
+import tracker
 from pipeline.config import load_config
 from pipeline.formats.site_file import load_site
 
@@ -36,7 +40,7 @@ def test_the_tracker_example_runs(capsys):
     exec(compile(python_blocks("README.md")[1], "README.md", "exec"), {})
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 5
-    assert all("person 1 at" in line for line in said)
+    assert all("track 1 at" in line for line in said)
 
 
 def test_every_file_of_the_architecture_exists():
@@ -58,6 +62,15 @@ def test_the_linkers_example_runs(capsys):
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
 def test_what_is_generated_is_up_to_date(path):
     assert path.read_text(encoding="utf-8") == GENERATED[path], "run make docs"
+
+
+def test_the_api_page_has_every_public_name_and_its_docstring():
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    for package in (pipeline, detectors, reid, tracker):
+        for name in package.__all__:
+            assert f"\n### {name}\n" in text
+            assert getattr(package, name).__doc__.split("\n")[0].split("``")[0] in text, name
+    assert "(docs/api.md)" in (ROOT / "README.md").read_text()
 
 
 def test_every_setting_stands_in_the_document_with_its_default():

@@ -75,7 +75,7 @@ def test_text_of_another_video_is_told(cameras, tmp_path):
     longer.write_text((cameras / "door.txt").read_text() + "90,7,1,1,20,50,1\n")
     done = passerby("run", cameras / "door.mp4", "--tracks", longer, "-o", tmp_path / "out", "--no-video")
     assert done.returncode == 0
-    assert "has rows up to frame 90, but the source has 30 frames; check that both are of the same video" in done.stderr
+    assert "has rows up to frame 90, but the source has 30 frames; check that both belong to the same video" in done.stderr
 
 
 @pytest.mark.parametrize(

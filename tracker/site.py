@@ -124,6 +124,7 @@ class Site(Settings):
         return min(ways, default=0.0)
 
     def link(self, start: str, end: str) -> Link | None:
+        """The link from ``start`` to ``end``, or None."""
         for link in self.links:
             if (link.start, link.end) == (start, end) or (link.both_ways and (link.end, link.start) == (start, end)):
                 return link

@@ -105,6 +105,7 @@ class RunRecord(Record):
         return values
 
     def write(self, path: Path) -> None:
+        """Write the file. Raises OSError if it cannot be written."""
         path.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
 
 
