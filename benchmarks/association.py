@@ -1,12 +1,12 @@
-"""The tracker on given boxes and embeddings: HOTA, IDF1, MOTA, switches and milliseconds per frame.
+"""The tracker on given detections and embeddings: HOTA, IDF1, MOTA, identity switches and milliseconds per frame.
 
 python benchmarks/association.py pets --data FOLDER       # a folder with gt/gt.txt and yolo11n+retail0287.npz
 python benchmarks/association.py mot17 --data FOLDER      # folders with gt/gt.txt, det/det.txt and seqinfo.ini
-... --set high_threshold=0.6 --set gate=0.4 --refine                # other settings; after refinement too
-python benchmarks/association.py crowd --people 25 100 400 [--peers FILE]   # time alone, on walkers made here
+... --set high_threshold=0.6 --set gate=0.4 --refine                # other settings; also after refinement
+python benchmarks/association.py crowd --people 25 100 400 [--peers FILE]   # time only, on simulated walkers
 python benchmarks/association.py memory --frames 100000
-With ``--peers FILE`` other trackers run on the same frames: a module with a dictionary PEERS of name -> (make, step), where
-make(width, height, rate) gives a state and step(state, boxes, scores, embeddings) yields (id, x1, y1, x2, y2).
+``--peers FILE`` runs other trackers on the same frames: a module with a dictionary PEERS of name -> (make, step), where
+make(width, height, rate) returns a state and step(state, boxes, scores, embeddings) yields (id, x1, y1, x2, y2).
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ def read_sequence(folder: Path) -> tuple[float, Frames]:
 
 @dataclass
 class Outcome:
-    """What came of sequences: the scores, after refinement too where asked, ms per frame, and embeddings asked for and offered."""
+    """Scores, also after refinement if requested; ms per frame; numbers of embeddings requested and of confident detections."""
 
     scores: dict[str, float]
     refined: dict[str, float] | None
     ms: float
-    asked: int
-    offered: int
+    requested: int
+    confident: int
 
 
 def run(folders: list[Path], settings: dict[str, Any], on_demand: bool = True, refined: RefineSettings | None = None) -> Outcome:
-    pairs, better, took, asked, offered = {}, {}, [], 0, 0
+    pairs, better, took, requested, confident = {}, {}, [], 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for folder in folders:
             rate, frames = read_sequence(folder)
@@ -69,73 +69,73 @@ def run(folders: list[Path], settings: dict[str, Any], on_demand: bool = True, r
             path = Path(scratch) / f"{folder.name}.txt"
             with path.open("w") as file:
                 for index, found in enumerate(frames):
-                    looks = Lookup(found.embeddings)
+                    lookup = Lookup(found.embeddings)
                     given = Detections(found.boxes, found.scores) if on_demand else found
                     began = time.perf_counter()
-                    tracks = tracker.update(given, time=index / rate, embed=looks if found.embeddings is not None and on_demand else None)
+                    tracks = tracker.update(given, time=index / rate, embed=lookup if found.embeddings is not None and on_demand else None)
                     took.append(time.perf_counter() - began)
-                    asked += len(looks.asked)
-                    offered += int((found.scores >= tracker.settings.high_threshold).sum())
+                    requested += len(lookup.requested)
+                    confident += int((found.scores >= tracker.settings.high_threshold).sum())
                     write_rows(file, np.full(len(tracks), index + 1), tracks.ids, tracks.boxes, tracks.scores)
-                    book.add(index, index / rate, tracks, looks)
+                    book.add(index, index / rate, tracks, lookup)
             pairs[folder.name] = (folder / "gt/gt.txt", path)
             if refined is not None:
                 better[folder.name] = (folder / "gt/gt.txt", path.with_suffix(".refined"))
                 with better[folder.name][1].open("w") as file:
                     write_tracks(file, refine(book.tracks(), np.arange(len(frames)) / rate, refined))
         return Outcome(
-            asdict(evaluate(pairs)), asdict(evaluate(better)) if better else None, 1e3 * float(np.mean(took)), asked, max(offered, 1)
+            asdict(evaluate(pairs)), asdict(evaluate(better)) if better else None, 1e3 * float(np.mean(took)), requested, max(confident, 1)
         )
 
 
 class Lookup:
-    """Hands the tracker the embeddings it asks for, and remembers which those were."""
+    """Gives the tracker the embeddings that it requests, and records which."""
 
     def __init__(self, embeddings: np.ndarray | None) -> None:
-        self.embeddings, self.asked = embeddings, np.zeros(0, np.int64)
+        self.embeddings, self.requested = embeddings, np.zeros(0, np.int64)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         assert self.embeddings is not None
-        self.asked = rows
+        self.requested = rows
         return self.embeddings[rows]
 
 
 class Book:
-    """Tracks as they come, for refinement."""
+    """Collects tracks for refinement."""
 
     def __init__(self) -> None:
         self.rows: dict[int, list[tuple]] = {}
-        self.looks: dict[int, list[tuple]] = {}
+        self.embeddings_of: dict[int, list[tuple]] = {}
 
-    def add(self, index: int, seconds: float, tracks: Tracks, looks: Lookup) -> None:
-        for at, who in enumerate(tracks.ids.tolist()):
-            self.rows.setdefault(who, []).append((index + 1, seconds, tracks.boxes[at], tracks.scores[at]))
-            if tracks.rows[at] in looks.asked and tracks.visibility[at] >= 0.6:
-                self.looks.setdefault(who, []).append((seconds, looks.embeddings[tracks.rows[at]]))  # type: ignore[index]
+    def add(self, index: int, seconds: float, tracks: Tracks, lookup: Lookup) -> None:
+        for at, track_id in enumerate(tracks.ids.tolist()):
+            self.rows.setdefault(track_id, []).append((index + 1, seconds, tracks.boxes[at], tracks.scores[at]))
+            if tracks.rows[at] in lookup.requested and tracks.visibility[at] >= 0.6:
+                self.embeddings_of.setdefault(track_id, []).append((seconds, lookup.embeddings[tracks.rows[at]]))  # type: ignore[index]
 
     def tracks(self) -> list[Track]:
         out = []
-        for who, rows in self.rows.items():
-            looks = self.looks.get(who, [])
+        for track_id, rows in self.rows.items():
+            embeddings = self.embeddings_of.get(track_id, [])
             columns = [np.array(column) for column in zip(*rows, strict=True)]
             out.append(
                 Track(
-                    who,
+                    track_id,
                     *columns,
-                    np.array([s for s, _ in looks]),
-                    np.array([v for _, v in looks], np.float32).reshape(len(looks), -1 if looks else 0),
+                    np.array([s for s, _ in embeddings]),
+                    np.array([v for _, v in embeddings], np.float32).reshape(len(embeddings), -1 if embeddings else 0),
                 )
             )
         return out
 
 
 def crowd(people: int, frames: int = 300, dimension: int = 256, rate: float = 10.0) -> Frames:
-    """Walkers in squares of four by four metres, seen with noise and misses; one look each, with noise."""
+    """Walkers, one per square of four by four metres, detected with noise and misses; one embedding each, with noise."""
     rng = np.random.default_rng(people)
     side = 160 * np.ceil(np.sqrt(people))
     centre, speed = rng.uniform(0, side, (people, 2)), rng.normal(0, 60, (people, 2))
     height = rng.uniform(80, 120, people)
-    look = rng.normal(size=(people, dimension))
+    centre_of = rng.normal(size=(people, dimension))
     out = []
     for _ in range(frames):
         centre += speed / rate
@@ -143,7 +143,7 @@ def crowd(people: int, frames: int = 300, dimension: int = 256, rate: float = 10
         seen = rng.random(people) < 0.95
         middle = centre[seen] + rng.normal(0, 2, (seen.sum(), 2))
         half = np.c_[0.2 * height[seen], 0.5 * height[seen]]
-        rows = look[seen] + rng.normal(0, 0.3, (seen.sum(), dimension))
+        rows = centre_of[seen] + rng.normal(0, 0.3, (seen.sum(), dimension))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         out.append(
             Detections(np.c_[middle - half, middle + half].astype(np.float32), rng.uniform(0.62, 0.95, seen.sum()), rows.astype(np.float32))
@@ -152,7 +152,7 @@ def crowd(people: int, frames: int = 300, dimension: int = 256, rate: float = 10
 
 
 def milliseconds(step: Callable[[int, Detections], object], frames: Frames) -> float:
-    """Median over frames after the first twenty."""
+    """Median over all frames but the first twenty."""
     took = []
     for index, found in enumerate(frames):
         began = time.perf_counter()
@@ -162,27 +162,27 @@ def milliseconds(step: Callable[[int, Detections], object], frames: Frames) -> f
 
 
 def time_crowds(counts: list[int], peers: Path | None, settings: dict[str, Any]) -> None:
-    rivals: dict[str, tuple] = {}
+    others: dict[str, tuple] = {}
     if peers is not None:
-        rivals = load_peers(peers)
+        others = load_peers(peers)
     for people in counts:
         frames = crowd(people)
         tracker = DeepSort(**settings)
         ours = milliseconds(lambda index, found, tracker=tracker: tracker.update(found, time=index / 10), frames)  # type: ignore[misc]
         print(f"{people:4d} people  passerby {ours:.3f} ms/frame", flush=True)
-        for name, (make, step) in rivals.items():
+        for name, (make, step) in others.items():
             if people > 100 and name.startswith("deep"):
-                continue  # minutes a frame
+                continue  # takes minutes per frame
             try:
                 state = make(1920, 1080, 10.0)
                 ms = milliseconds(lambda _, f, s=state, step=step: list(step(s, f.boxes.astype(float), f.scores, f.embeddings)), frames)  # type: ignore[misc]
                 print(f"             {name} {ms:.3f} ms/frame, {ms / ours:.1f} times", flush=True)
-            except Exception as error:  # a rival that does not run is said so
-                print(f"             {name} did not run: {error!r}"[:160], flush=True)
+            except Exception as error:  # report a peer that fails, and continue
+                print(f"             {name} failed: {error!r}"[:160], flush=True)
 
 
 def score_peers(folders: list[Path], peers: Path) -> None:
-    """The rivals on the same boxes and embeddings, scored the same way."""
+    """Evaluate the peers on the same detections and embeddings."""
     for name, (make, step) in load_peers(peers).items():
         pairs, took = {}, []
         try:
@@ -199,8 +199,8 @@ def score_peers(folders: list[Path], peers: Path) -> None:
                             write_rows(file, np.full(len(table), index + 1), table[:, 0].astype(int), table[:, 1:], np.ones(len(table)))
                     pairs[folder.name] = (folder / "gt/gt.txt", path)
                 print(f"{LINE.format(**asdict(evaluate(pairs)))}  {1e3 * np.mean(took):.3f} ms/frame  {name}", flush=True)
-        except Exception as error:  # a rival that does not run is said so
-            print(f"{name} did not run: {error!r}"[:160], flush=True)
+        except Exception as error:  # report a peer that fails, and continue
+            print(f"{name} failed: {error!r}"[:160], flush=True)
 
 
 def load_peers(path: Path) -> dict[str, tuple]:
@@ -216,26 +216,26 @@ def load_peers(path: Path) -> dict[str, tuple]:
             try:
                 load()
             except ImportError as error:
-                print(f"left out {name[1:]}: {error}")
+                print(f"skipped {name[1:]}: {error}")
     return module.PEERS
 
 
 def measure_memory(frames: int, settings: dict[str, Any]) -> None:
-    """Resident memory while people come and go for a long time."""
+    """Peak memory over a long time with changing people."""
     import resource
 
     rng, tracker = np.random.default_rng(0), DeepSort(**settings)
-    looks = rng.normal(size=(64, 256)).astype(np.float32)
-    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    embeddings = rng.normal(size=(64, 256)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     for index in range(frames):
-        where = np.arange(10)
-        x = (where * 190 + 5 * index) % 1900  # each walks out at the right and comes back, as somebody else, at the left
-        boxes = np.c_[x, 50 + 80 * where, x + 40, 150 + 80 * where].astype(np.float32)
-        who = (where + 10 * ((where * 190 + 5 * index) // 1900)) % 64
-        tracker.update(Detections(boxes, np.full(10, 0.9), looks[who]), time=index / 10)
+        lane = np.arange(10)
+        x = (lane * 190 + 5 * index) % 1900  # each leaves at the right, and a new person enters at the left
+        boxes = np.c_[x, 50 + 80 * lane, x + 40, 150 + 80 * lane].astype(np.float32)
+        person = (lane + 10 * ((lane * 190 + 5 * index) // 1900)) % 64
+        tracker.update(Detections(boxes, np.full(10, 0.9), embeddings[person]), time=index / 10)
         if index in (frames // 10, frames - 1):
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"after {index + 1} frames and {tracker.held.max()} tracks: {peak:.1f} MB at the most, {len(tracker.held)} tracks held")
+            print(f"after {index + 1} frames and {tracker.held.max()} tracks: peak {peak:.1f} MB, {len(tracker.held)} tracks held")
 
 
 def main() -> None:
@@ -260,13 +260,13 @@ def main() -> None:
         measure_memory(args.frames, settings)
         return
     if args.data is None:
-        parser.error("--data FOLDER is needed")
+        parser.error("--data FOLDER is required")
     folders = [args.data] if args.suite == "pets" else sorted(path.parent for path in args.data.glob("*/seqinfo.ini"))
     folders = [folder for folder in folders if not args.only or any(word in folder.name for word in args.only)]
     if args.embed_all:
         settings["on_demand"] = False
     outcome = run(folders, settings, refined=after if args.refine else None)
-    print(LINE.format(**outcome.scores), f" {outcome.ms:.3f} ms/frame  embedded {outcome.asked / outcome.offered:.2f}")
+    print(LINE.format(**outcome.scores), f" {outcome.ms:.3f} ms/frame  embedded {outcome.requested / outcome.confident:.2f}")
     if outcome.refined:
         print(LINE.format(**outcome.refined), " after refinement")
     if args.peers is not None:

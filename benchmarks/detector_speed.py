@@ -1,10 +1,10 @@
-"""Detectors on one picture size: ms per picture by model, input size, threads and batch, all in one run, beside YOLO11n.
+"""Speed of detectors: ms per image by model, input size, threads and batch size, compared with YOLO11n.
 
-    python benchmarks/detector_speed.py                       # the shipped ones, and YOLO11n made by ultralytics ([train])
+    python benchmarks/detector_speed.py                       # the shipped detectors, and YOLO11n exported by ultralytics ([train])
     python benchmarks/detector_speed.py --detector mine.onnx --size 640
 
-YOLO11n has random weights here: what it finds is nothing, what it costs is the same. Rounds go through all of them in turn, so that a
-slow moment of the machine meets each; the median of the rounds is given, and its ratio to YOLO11n's.
+YOLO11n has random weights here: it finds nothing, but costs the same. The detectors take turns, so that a slow moment of the machine
+affects all of them. The median over the rounds is printed, and its ratio to YOLO11n's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detectors.load import WEIGHTS, DetectorSettings, load_detector
 
 
 def yolo11n(folder: Path, size: int) -> Path:
-    """ultralytics' own YOLO11n as it exports it for onnxruntime, dynamic in batch and size."""
+    """YOLO11n as exported by ultralytics for onnxruntime, dynamic in batch and size."""
     from ultralytics import YOLO
 
     model = YOLO("yolo11n.yaml")
@@ -38,10 +38,8 @@ def picture(width: int, height: int, seed: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", nargs="*", default=[], help="further models (.onnx)")
-    parser.add_argument(
-        "--size", type=int, nargs="*", default=[], help="further input sizes, longer side; each model's own is always there"
-    )
+    parser.add_argument("--detector", nargs="*", default=[], help="other models (.onnx)")
+    parser.add_argument("--size", type=int, nargs="*", default=[], help="input sizes (longest side) besides each model's own")
     parser.add_argument("--picture", type=int, nargs=2, default=[768, 576], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--threads", type=int, nargs="*", default=[2, 1])
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 4])
@@ -63,9 +61,9 @@ def main() -> None:
                         ways[name, size, threads, batch] = partial(detector.detect, pictures[:batch])
         took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
     width, height = options.picture
-    print(f"{width}x{height} pictures, letterbox, model and NMS; ms per picture, median of {options.rounds} rounds (least)")
+    print(f"{width}x{height} images, letterbox, model and NMS; ms per image, median and minimum of {options.rounds} rounds")
     print(
-        "| model | input px | threads | batch | ms | least | of YOLO11n with as many threads and pictures |\n|---|---|---|---|---|---|---|"
+        "| model | input px | threads | batch | ms | min | relative to YOLO11n with the same threads and batch |\n|---|---|---|---|---|---|---|"
     )
     for (name, size, threads, batch), times in took.items():
         peer = took.get(("yolo11n", 640, threads, batch))

@@ -1,8 +1,8 @@
-"""What linking costs: seconds and memory of offline association against the number of tracklets, and of a step of the linker.
+"""Cost of linking: seconds and memory of offline association by number of tracklets, and of a step of the online linker.
 
 python benchmarks/linking_cost.py [--sizes 1000 10000 100000] [--people 5000] [--cameras 20] [--plot FILE]
 
-People are random directions, a tracklet is one with noise; a person makes ten tracklets over the cameras.
+People are random unit vectors, and a tracklet is its person's vector with noise. Each person has ten tracklets across the cameras.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ DIMENSION, EACH = 512, 10
 CALIBRATION = AssociationSettings(slope=30.0, offset=-12.0)
 
 
-def looks(rng: np.random.Generator, people: int, who: np.ndarray) -> np.ndarray:
+def embeddings(rng: np.random.Generator, people: int, ids: np.ndarray) -> np.ndarray:
     centre = rng.normal(size=(people, DIMENSION)).astype(np.float32)
-    rows = centre[who] + rng.normal(0, 0.5, (len(who), DIMENSION)).astype(np.float32)
+    rows = centre[ids] + rng.normal(0, 0.5, (len(ids), DIMENSION)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def offline(count: int, cameras: int) -> dict[str, float]:
-    """Seconds, peak memory in MB and the share of tracklets whose identity is right."""
+    """Seconds, peak memory in MB, and the share of true tracklet pairs that were found."""
     rng = np.random.default_rng(0)
     people = max(1, count // EACH)
-    who = rng.integers(0, people, count)
+    truth = rng.integers(0, people, count)
     start = rng.uniform(0, 30.0 * count / cameras, count)
     names = np.array([f"c{camera}" for camera in rng.integers(0, cameras, count)], object)
-    rows = Tracklets(names, np.arange(count), start, start + 10, looks(rng, people, who))
+    rows = Tracklets(names, np.arange(count), start, start + 10, embeddings(rng, people, truth))
     began = time.perf_counter()
     ids = associate(rows, Site(), CALIBRATION).ids
     took = time.perf_counter() - began
-    pairs = np.unique(np.stack([ids, who], 1), axis=0, return_counts=True)[1]
+    pairs = np.unique(np.stack([ids, truth], 1), axis=0, return_counts=True)[1]
     return {
         "tracklets": count,
         "seconds": round(took, 2),
         "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "right": round(float((pairs * pairs).sum() / (np.unique(who, return_counts=True)[1] ** 2).sum()), 3),
+        "recall": round(float((pairs * pairs).sum() / (np.unique(truth, return_counts=True)[1] ** 2).sum()), 3),
     }
 
 
 def step(people: int, cameras: int, seconds: int = 60) -> dict[str, float]:
-    """Milliseconds of a step of the linker that knows ``people``, ten of whom come into view of each camera per minute."""
+    """Milliseconds per step of a linker with ``people`` in memory, if ten of them per minute appear in each camera."""
     rng = np.random.default_rng(0)
     centre = rng.normal(size=(people, DIMENSION)).astype(np.float32)
     linker = Linker(Site(), LinkerSettings(lateness=0), CALIBRATION)
@@ -60,7 +60,7 @@ def step(people: int, cameras: int, seconds: int = 60) -> dict[str, float]:
         row = centre[person] + rng.normal(0, 0.5, DIMENSION).astype(np.float32)
         return TrackletUpdate(f"c{number % cameras}", number, start, end, row / np.linalg.norm(row), weight)
 
-    for person in range(people):  # everybody has been in three cameras
+    for person in range(people):  # each has been seen three times
         for visit in range(3):
             number += 1
             linker.add([update(person, person * 3.0 + visit, person * 3.0 + visit + 2, 4.0)])
@@ -87,7 +87,7 @@ def step(people: int, cameras: int, seconds: int = 60) -> dict[str, float]:
         "cameras": cameras,
         "median_ms": round(float(np.median(times)), 1),
         "p95_ms": round(float(np.percentile(times, 95)), 1),
-        "greatest_ms": round(max(times), 1),
+        "max_ms": round(max(times), 1),
         "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=5000)
     parser.add_argument("--cameras", type=int, default=20)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # a size in a process of its own, so that peaks are its own
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # one size, in a separate process that has its own peak memory
     args = parser.parse_args()
     if args.one is not None:
         print(json.dumps(offline(args.one, args.cameras) if args.one else step(args.people, args.cameras)))

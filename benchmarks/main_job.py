@@ -1,9 +1,9 @@
-"""The main job as a whole: frames per second, share of time outside the models, and peak memory over a clip and a long one.
+"""``passerby run`` as a whole: frames per second, share of time outside the models, and peak memory for a short and a long clip.
 
     python benchmarks/main_job.py CLIP                          # the shipped models, start-up included
-    python benchmarks/main_job.py CLIP --times 10 --boxes DET   # memory: the clip, and ten of it in a row, with given boxes
+    python benchmarks/main_job.py CLIP --times 10 --boxes DET   # memory: the clip, and ten repetitions of it, with given detections
 
-``DET`` are boxes of the clip in MOTChallenge format; with them the detector is left out, which makes the long run bearable.
+``DET``: detections of the clip in MOTChallenge format. They replace the detector, which shortens the long run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "pipeline.cli.app", "run"]
 
 
 def in_a_row(clip: Path, times: int, out: Path) -> int:
-    """Write ``clip`` ``times`` times behind itself, packets copied; returns the frames of one."""
+    """Write ``clip`` repeated ``times`` times, by copying packets; returns its number of frames."""
     frames = 0
     with av.open(str(out), "w") as writer:
         stream = None
@@ -49,7 +49,7 @@ def repeated_boxes(path: Path, frames: int, times: int, out: Path) -> None:
 
 
 def measure(arguments: list[str], out: Path) -> dict[str, float]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     began = time.perf_counter()
     process = subprocess.Popen([*COMMAND, *arguments, "-o", str(out), "--quiet"])
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,13 +1,13 @@
-"""Linking real people over six real cameras: Market-1501's test identities as tracklets, distractors kept.
+"""Linking across six real cameras: Market-1501's test identities as tracklets, with distractors.
 
 python benchmarks/market_linking.py --data FOLDER [--reid NAME] [--set association.prior_tracklets=30] [--embeddings FILE]
 
-A tracklet is an identity in a camera and a sequence, its frames at most four seconds apart; its time is that of the file name
-(25 per second, sequences one after another); a distractor (id 0) is a tracklet of its own. What is compared was set on 75
-training identities that the model never saw, with the rest of the training split as other people around them: the thresholds of the
-two baselines here, the settings of ``associate`` and ``Linker`` once.
+A tracklet holds the images of an identity in one camera and sequence with gaps of at most four seconds. Its times come from the file names
+(25 frames per second, sequences one after another). Each distractor (id 0) is a tracklet of its own. All thresholds and settings were tuned
+on 75 training identities that the model never saw, among the rest of the training split: those of the two baselines here, those of
+``associate`` and ``Linker`` once.
 
-``--embeddings``: an .npz with ``names`` (n,) of pictures and ``rows`` (n, d) of another model: the baselines with it, too.
+``--embeddings``: an .npz of another model, with image ``names`` (n,) and ``rows`` (n, d), to evaluate as well.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from tracker import AssociationSettings, Event, Linker, LinkerSettings, Site, Tr
 from tracker.linking.clustering import average_linkage
 from tracker.linking.evidence import neighbours
 
-RATE, SEQUENCE, LONGEST = 25.0, 7000.0, 100  # frames a second, seconds a sequence takes at most, frames within a tracklet
+RATE, SEQUENCE, LONGEST = 25.0, 7000.0, 100  # frames per second, maximum seconds of a sequence, maximum gap within a tracklet in frames
 
 
 Method = Callable[[Tracklets, float], np.ndarray]
 
 
 def kept_back(train: Split, embedder: Embedder) -> np.ndarray:
-    """The training identities that the model's recipe kept back."""
+    """The training identities that the model's recipe held out."""
     seed, number = int(str(embedder.facts.recipe.get("held_out_seed", 0))), int(str(embedder.facts.recipe.get("held_out_ids", 75)))
     return np.unique(train.ids[held_out(train, number, seed)])
 
@@ -68,7 +68,7 @@ def near(rows: Tracklets) -> tuple[np.ndarray, np.ndarray]:
 
 
 def connected(rows: Tracklets, limit: float) -> np.ndarray:
-    """Nearest-neighbour threshold: whoever is nearer than ``limit`` is the same."""
+    """Nearest-neighbour threshold: tracklets nearer than ``limit`` are one person."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -78,13 +78,13 @@ def connected(rows: Tracklets, limit: float) -> np.ndarray:
 
 
 def linkage(rows: Tracklets, limit: float) -> np.ndarray:
-    """Average linkage of appearance alone, nothing forbidden."""
+    """Average linkage by appearance only, without constraints."""
     pairs, similarity = near(rows)
     return average_linkage(len(rows), pairs, similarity - (1 - limit), missing=-0.2)
 
 
 def scores(found: np.ndarray, truth: np.ndarray, asked: np.ndarray | None = None) -> PairScores:
-    """Pair scores; with ``asked`` (n,) bool of the pairs that have one of those rows, since the model knows the others too well."""
+    """Pair scores; ``asked`` (n,) bool: only of pairs with one of these rows, because the model was trained on the others."""
     if asked is None:
         return pair_scores(found, truth)
 
@@ -93,9 +93,9 @@ def scores(found: np.ndarray, truth: np.ndarray, asked: np.ndarray | None = None
         every, other = np.bincount(index), np.bincount(index, ~asked)
         return float((every * (every - 1) - other * (other - 1)).sum() / 2)
 
-    said, are, right = pairs(found), pairs(truth), pairs(found, truth)
-    precision, recall = right / said if said else 1.0, right / are
-    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if right else 0.0)
+    predicted, actual, correct = pairs(found), pairs(truth), pairs(found, truth)
+    precision, recall = correct / predicted if predicted else 1.0, correct / actual
+    return PairScores(precision, recall, 2 * precision * recall / (precision + recall) if correct else 0.0)
 
 
 def chosen(method: Method, rows: Tracklets, truth: np.ndarray, asked: np.ndarray) -> float:
@@ -104,7 +104,7 @@ def chosen(method: Method, rows: Tracklets, truth: np.ndarray, asked: np.ndarray
 
 
 def online(rows: Tracklets, site: Site, settings: LinkerSettings, association: AssociationSettings, counts: np.ndarray) -> np.ndarray:
-    """Identities as the linker leaves them when each tracklet is told at its end."""
+    """Final identities of the linker, if it gets each tracklet when it ends."""
     order, events = np.argsort(rows.end, kind="stable").tolist(), list[Event]()
     linker = Linker(site, settings, association)
     for at in order:
@@ -132,21 +132,21 @@ def main() -> None:
     config = load_config(sets=args.set)
     settings: AssociationSettings = config.association.changed(slope=calibration.slope, offset=calibration.offset)
 
-    def tell(name: str, found: PairScores, took: float) -> None:
+    def show(name: str, found: PairScores, took: float) -> None:
         print(f"{name:46s} precision {found.precision:.3f}  recall {found.recall:.3f}  F1 {found.f1:.3f}  {took:.1f} s", flush=True)
 
     def baselines(name: str, tuned: tuple[Tracklets, np.ndarray], rows: Tracklets, truth: np.ndarray) -> None:
         asked = np.isin(tuned[1], unseen)
-        for what, method in (("nearest-neighbour threshold", connected), ("average linkage, looks alone", linkage)):
+        for what, method in (("nearest-neighbour threshold", connected), ("average linkage, appearance only", linkage)):
             limit = chosen(method, *tuned, asked)
             began = time.perf_counter()
-            tell(f"{what}{name} ({limit:.2f})", scores(method(rows, limit), truth), time.perf_counter() - began)
+            show(f"{what}{name} ({limit:.2f})", scores(method(rows, limit), truth), time.perf_counter() - began)
 
     tuning = tracklets(*embed_split(embedder, train))
     asked = np.isin(tuning[1], unseen)
     counts = np.full(len(asked), 2.0)
-    tell("associate, on the tuning identities", scores(associate(tuning[0], settings=settings).ids, tuning[1], asked), 0.0)
-    tell("on-line, on the tuning identities", scores(online(tuning[0], Site(), config.linker, settings, counts), tuning[1], asked), 0.0)
+    show("associate, on the tuning identities", scores(associate(tuning[0], settings=settings).ids, tuning[1], asked), 0.0)
+    show("online, on the tuning identities", scores(online(tuning[0], Site(), config.linker, settings, counts), tuning[1], asked), 0.0)
     if args.tuning:
         return
     rows, truth = tracklets(*embed_split(embedder, test))
@@ -161,17 +161,17 @@ def main() -> None:
         fit = calibrate(tuned[0].embeddings[known], Split((), tuned[1][known], cameras, np.zeros_like(cameras)))
         began = time.perf_counter()
         found = associate(theirs[0], settings=settings.changed(slope=fit.slope, offset=fit.offset))
-        tell(f"associate, {args.embeddings.stem}", scores(found.ids, theirs[1]), time.perf_counter() - began)
+        show(f"associate, {args.embeddings.stem}", scores(found.ids, theirs[1]), time.perf_counter() - began)
     for name, changes in (
         ("associate", {}),
         ("  without time", {"time_weight": 0.0}),
-        ("  without neighbours in common", {"shared_weight": 0.0}),
+        ("  without shared neighbours", {"shared_weight": 0.0}),
     ):
         began = time.perf_counter()
         found = associate(rows, settings=settings.changed(**changes))
-        tell(name, scores(found.ids, truth), time.perf_counter() - began)
+        show(name, scores(found.ids, truth), time.perf_counter() - began)
     began = time.perf_counter()
-    tell("on-line", scores(online(rows, Site(), config.linker, settings, np.full(len(rows), 2.0)), truth), time.perf_counter() - began)
+    show("online", scores(online(rows, Site(), config.linker, settings, np.full(len(rows), 2.0)), truth), time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Where the body is in each training picture, by MediaPipe: what ``passerby reid priors`` stores, without weights to download.
+"""Locate the body in each training image with MediaPipe: an alternative to ``passerby reid priors`` that downloads no weights.
 
-    pip install mediapipe==0.10.14        # its wheel carries the models
+    pip install mediapipe==0.10.14        # the wheel includes the models
     python benchmarks/mediapipe_priors.py --data Market-1501-v15.09.15 [--sheet masks.png]
 
-The mask is the greater of the pose model's and the selfie segmenter's: in small pictures of people from behind, each fails where the
-other does not. A body of less than a tenth of the picture is a miss, and stored as the whole picture.
+The mask is the maximum of the pose model's and the selfie segmenter's: on small images of people from behind, they fail in different
+cases. A body that covers less than a tenth of the image counts as not found; the whole image is stored instead.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from reid.datasets.layouts import read_split, unpacked
 from reid.training.priors import Bodies, write_bodies
 from reid.training.silhouettes import body_of_mask
 
-HEIGHT, WIDTH, EDGE = 512, 256, 32  # a picture as the models see it, and the least edge around it
-LEAST = 0.1  # of the picture
+HEIGHT, WIDTH, EDGE = 512, 256, 32  # size of the models' input, and the margin around it
+MIN_SHARE = 0.1  # of the image
 
 
 def masks_of() -> Callable[[np.ndarray], np.ndarray]:
-    """A function of a picture (h, w, 3) BGR to the body's mask (HEIGHT, WIDTH) in 0..1."""
+    """A function from an image (h, w, 3) BGR to the body's mask (HEIGHT, WIDTH) in 0..1."""
     pose = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1, enable_segmentation=True, min_detection_confidence=0.2)
     selfie = mediapipe.solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
     side = (HEIGHT - WIDTH) // 2 + EDGE
@@ -43,27 +43,27 @@ def masks_of() -> Callable[[np.ndarray], np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sheet", type=Path, help="a picture of 64 masks, to look at")
+    parser.add_argument("--sheet", type=Path, help="image to write: 64 masks for a visual check")
     args = parser.parse_args()
     root = unpacked(args.data)
     paths = list(read_split(root, "train").paths)
-    mask, bodies, nobody = masks_of(), Bodies.whole(len(paths)), 0
+    mask, bodies, missed = masks_of(), Bodies.whole(len(paths)), 0
     shown = set(np.linspace(0, len(paths) - 1, 64).astype(int).tolist())
     tiles = []
     for row, path in enumerate(paths):
         picture = cv2.imread(str(path))
         body = mask(picture) if picture is not None else np.zeros((HEIGHT, WIDTH))
-        if (body > 0.5).mean() < LEAST:
-            nobody += 1
+        if (body > 0.5).mean() < MIN_SHARE:
+            missed += 1
         else:
             bodies.ranges[row], bodies.masks[row] = body_of_mask(body)
         if row in shown and picture is not None:
             cells = cv2.resize(bodies.masks[row].astype(np.float32), (48, 96), interpolation=cv2.INTER_NEAREST)[..., None]
             tiles.append(np.hstack([small := cv2.resize(picture, (48, 96)), (small * cells.clip(0.2)).astype(np.uint8)]))
         if row % 1000 == 0:
-            print(f"{row} of {len(paths)} pictures", flush=True)
+            print(f"{row} of {len(paths)} images", flush=True)
     path = write_bodies(root, [path.relative_to(root).as_posix() for path in paths], bodies)
-    print(f"written: {path}, bodies in {len(paths) - nobody} of {len(paths)} pictures")
+    print(f"written: {path}, bodies found in {len(paths) - missed} of {len(paths)} images")
     if args.sheet:
         cv2.imwrite(str(args.sheet), np.vstack([np.hstack(tiles[at : at + 16]) for at in range(0, len(tiles) - 15, 16)]))
 

@@ -1,11 +1,10 @@
-"""What each part of MPN is worth, on a short schedule: trains every variant with every seed and tells held-out people's figures.
+"""Ablation of MPN on a short schedule: train every variant with every seed, and evaluate it on held-out people.
 
     python benchmarks/reid_ablation.py --data Market-1501-v15.09.15 -o ablation [--epochs 12] [--people 225] [--seed 0 --seed 1] [--precision bf16] [--only "without AT"]
 
-MobileNetV2 at 96 x 48. Selected and measured on training identities that are held out; the test split is not touched. With fewer
-``--people`` a training is soon at its end, where they would be told apart better only at the cost of others. What was trained is not
-trained again, so it may be stopped and goes on. ``--priors`` adds body and mask (passerby reid priors first), ``--teacher`` imitating a
-bundle, without AT.
+MobileNetV2 at 96 x 48 px. Selection and evaluation use held-out training identities; the test split is not used. With few ``--people`` a
+training soon saturates. Finished trainings are not repeated, so an interrupted ablation continues when it is started again. ``--priors`` adds
+the priors body and mask (run passerby reid priors first), ``--teacher`` distillation from a bundle, without AT.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "K = 6": {"parts": 6, "part_width": 213, "part_dim": 170},
     "with channel attention": {"attention": True},
     "without BNNeck": {"neck": False},
-    "triplet loss weighs 1": {"triplet": 1.0},
+    "triplet loss weight 1": {"triplet": 1.0},
     "a quarter of the dimensions": {"part_dim": 64},
-    "batches of people alike, without AT": {"neighbours": 7, "auxiliary": False},
+    "graph sampling, without AT": {"neighbours": 7, "auxiliary": False},
     "K = 1, without AT": {"parts": 1, "part_width": 1280, "part_dim": 1024, "auxiliary": False, "triplet": 1.0},
 }
 PRIORS: dict[str, dict[str, object]] = {"prior: body": {"prior": "body"}, "prior: mask": {"prior": "mask"}}
@@ -49,8 +48,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=225)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", default="fp32", help="bf16 where the CPU counts in it")
-    parser.add_argument("--only", action="append", help="a variant by its name; may be repeated")
+    parser.add_argument("--precision", default="fp32", help="bf16 if the CPU supports it")
+    parser.add_argument("--only", action="append", help="name of a variant to train; may be repeated")
     parser.add_argument("--priors", action="store_true")
     parser.add_argument("--teacher", type=Path)
     args = parser.parse_args()
@@ -60,7 +59,7 @@ def main() -> None:
     )  # fmt: skip
     variants = VARIANTS | (PRIORS if args.priors else {})
     if args.teacher:
-        variants = variants | {"imitating a teacher, without AT": {"teacher": args.teacher, "auxiliary": False}}
+        variants = variants | {"distillation, without AT": {"teacher": args.teacher, "auxiliary": False}}
     seeds = args.seed or [0]
     found: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
@@ -71,7 +70,7 @@ def main() -> None:
             if not (folder / "log.csv").exists() or last_row(folder / "log.csv")["epoch"] < args.epochs:
                 train(Recipe.model_validate(base.model_dump() | changes | {"seed": seed}), args.data, folder, resume=True)
             found.setdefault(name, []).append(last_row(folder / "log.csv"))
-    print(f"| {args.people} people, {args.epochs} epochs, {len(seeds)} seed(s) | mAP | Rank-1 | s an epoch |\n|---|---|---|---|")
+    print(f"| {args.people} people, {args.epochs} epochs, {len(seeds)} seed(s) | mAP | Rank-1 | s per epoch |\n|---|---|---|---|")
     for name, rows in found.items():
         figures = []
         for key in ("held_out_map", "held_out_rank1"):

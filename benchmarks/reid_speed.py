@@ -1,8 +1,8 @@
-"""Re-ID models: ms per crop on one core and on all, by batch; all in one run, beside other bundles that are given.
+"""Speed of re-ID models: ms per crop on one core and on all cores, by batch size, for the shipped and other bundles.
 
     python benchmarks/reid_speed.py [--reid mine.onnx]
 
-Rounds go through all of them in turn; the median of the rounds is given. Crops are 160 x 64 px, their resizing included.
+The models take turns; the median over the rounds is printed. Crops are 160 x 64 px; resizing is included.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reid.shipped import shipped
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reid", nargs="*", default=[], help="further bundles (.onnx)")
+    parser.add_argument("--reid", nargs="*", default=[], help="other bundles (.onnx)")
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=21)
     options = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> None:
                 embedder = Embedder(settings=EmbedderSettings(model=name, threads=threads, device="cpu", batch=batch))
                 ways[name, threads, batch] = partial(embedder.embed, crops[:batch])
     took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
-    print("| model | threads | batch | ms a crop | least |\n|---|---|---|---|---|")
+    print("| model | threads | batch | ms per crop | min |\n|---|---|---|---|---|")
     for (name, threads, batch), times in took.items():
         print(f"| {name} | {threads} | {batch} | {np.median(times):.1f} | {min(times):.1f} |")
 

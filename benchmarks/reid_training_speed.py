@@ -1,8 +1,8 @@
-"""A training step of MPN: seconds in fp32, in bf16, in bf16 with PyTorch's own gradient of strided depthwise convolutions, compiled.
+"""Seconds per training step of MPN: fp32, bf16, bf16 with PyTorch's own gradient of strided depthwise convolutions, compiled.
 
     python benchmarks/reid_training_speed.py [CONFIG] [--threads 2] [--compiled]
 
-Steps go through all of them in turn, on drawn noise, augmentation and optimiser included; the median is given.
+The variants take turns, on random noise, with augmentation and optimiser; the median is printed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from reid.training.train import Material, build, loss_terms, make_optimizer, map
 IDS = 676
 
 
-def a_step(recipe: Recipe) -> Callable[[], None]:
+def training_step(recipe: Recipe) -> Callable[[], None]:
     n, rng = recipe.batch_ids * recipe.batch_images, np.random.default_rng(0)
     pictures = rng.integers(0, 256, (n, recipe.height, recipe.width, 3), np.uint8)
     bodies = None if recipe.prior == "stripes" else Bodies.whole(n)
-    nobody = Split((), np.zeros(0, int), np.zeros(0, int), np.zeros(0, int))
-    material = Material(pictures, np.arange(n) // recipe.batch_images, bodies, nobody, pictures[:0])
+    no_images = Split((), np.zeros(0, int), np.zeros(0, int), np.zeros(0, int))
+    material = Material(pictures, np.arange(n) // recipe.batch_images, bodies, no_images, pictures[:0])
     mpn = build(recipe, IDS)
     optimizer, grid = make_optimizer(mpn, None, recipe), map_size(mpn, recipe)
     mpn.train()
@@ -50,20 +50,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, nargs="?", default=Path("configs/reid/mpn-mobilenetv2-192-neck.yaml"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compiled", action="store_true", help="compiled steps too; needs g++")
+    parser.add_argument("--compiled", action="store_true", help="also time compiled steps; needs g++")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = Recipe.model_validate(yaml.safe_load(options.config.read_text()))
     single, half = (recipe.model_copy(update={"precision": precision}) for precision in ("fp32", "bf16"))
-    ways = {"fp32": a_step(single), "bf16": a_step(half)}
+    ways = {"fp32": training_step(single), "bf16": training_step(half)}
     with mock.patch("reid.network.backbones.replace_strided_convs", lambda network: None):
-        ways["bf16, PyTorch's own gradient of strided depthwise convolutions"] = a_step(half)
+        ways["bf16, PyTorch's own gradient of strided depthwise convolutions"] = training_step(half)
     if options.compiled:
         for name, like in (("fp32", single), ("bf16", half)):
-            ways[f"{name}, compiled"] = a_step(like.model_copy(update={"compiled": True}))
+            ways[f"{name}, compiled"] = training_step(like.model_copy(update={"compiled": True}))
     took = in_turns(ways, options.rounds)
-    print(f"{options.config.stem}, {options.threads} threads\n\n| | s a step | of fp32's |\n|---|---|---|")
+    print(f"{options.config.stem}, {options.threads} threads\n\n| | s per step | relative to fp32 |\n|---|---|---|")
     for name, times in took.items():
         print(f"| {name} | {np.median(times) / 1000:.2f} | {np.median(times) / np.median(took['fp32']):.2f} |")
 

@@ -1,9 +1,9 @@
-"""People walk a graph of cameras, each detection shows one of their crops of that camera: identities with exact ground truth.
+"""Simulate people in a network of cameras, with real crops: identities with exact ground truth.
 
 python benchmarks/replay.py [--data MARKET-1501] [--cameras 6] [--people 150] [--ablate] [--late 4] [--misses 0.1] ...
 
-With ``--data`` the crops are Market-1501's test identities, in each of its cameras their own; without, drawn figures. The real
-tracker follows the boxes of each camera, ``Linker`` links its tracklets as they grow, ``associate`` links them in the end.
+Each detection gets the embedding of a crop of its person from that camera: of Market-1501's test identities with ``--data``, else of drawn
+figures. The real tracker follows the boxes of each camera, ``Linker`` links the growing tracklets, and ``associate`` links them at the end.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ WIDTH, HEIGHT, TALL = 1280, 720, 200.0
 
 @dataclass(frozen=True)
 class World:
-    """What is simulated. ``misses``, ``false_boxes``: per box and frame; ``clocks``: standard deviation of the cameras' clocks, which the
-    site file knows where ``clocks_known``; ``late``: an update comes up to so many seconds after its time.
+    """Parameters of the simulation.
+
+    ``misses``, ``false_boxes``: probability per box and per frame; ``clocks``: standard deviation of the cameras' clock offsets in seconds;
+    ``clocks_known``: whether the site file gives them; ``late``: maximum delay of an update in seconds.
     """
 
     cameras: int = 6
@@ -50,8 +52,8 @@ class World:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """``of[person][camera]``: (k, d) unit embeddings of the person's crops there; ``strangers`` (m, d): of false boxes."""
+class Appearance:
+    """``of[person][camera]``: (k, d) unit embeddings of the person's crops there; ``strangers`` (m, d): embeddings of false boxes."""
 
     of: list[dict[int, np.ndarray]]
     strangers: np.ndarray
@@ -62,16 +64,16 @@ class Looks:
 
 @dataclass
 class Replay:
-    """Per camera the truth and the tracker's boxes as (frame, id, x1, y1, x2, y2); and the tracklets as they grew."""
+    """By camera, true and tracked boxes as (frame, id, x1, y1, x2, y2); and the updates of the growing tracklets."""
 
     site: Site
     truth: dict[str, list[tuple]] = field(default_factory=dict)
     tracks: dict[str, list[tuple]] = field(default_factory=dict)
-    updates: list[tuple[float, TrackletUpdate]] = field(default_factory=list)  # when it comes, and what
+    updates: list[tuple[float, TrackletUpdate]] = field(default_factory=list)  # time of arrival, update
 
 
-def market_looks(data: Path, embedder: Embedder, cameras: int, people: int, seed: int) -> Looks:
-    """Crops of test identities seen by four cameras and more; cameras over Market-1501's six share its crops among them."""
+def market_appearance(data: Path, embedder: Embedder, cameras: int, people: int, seed: int) -> Appearance:
+    """Crops of test identities seen by at least four cameras. More than six cameras share the crops of Market-1501's six."""
     split = read_split(data, "gallery")
     rng = np.random.default_rng(seed)
     ids = [i for i in np.unique(split.ids[split.ids > 0]).tolist() if len(np.unique(split.cameras[split.ids == i])) >= min(4, cameras)]
@@ -89,11 +91,11 @@ def market_looks(data: Path, embedder: Embedder, cameras: int, people: int, seed
             if len(share):
                 mine[camera] = embeddings[share]
         of.append(mine)
-    return Looks(of, embeddings[len(rows) - len(strangers) :], *calibration(embedder))
+    return Appearance(of, embeddings[len(rows) - len(strangers) :], *calibration(embedder))
 
 
-def drawn_looks(embedder: Embedder, cameras: int, people: int, seed: int) -> Looks:
-    """Figures in clothes of their own colours, in three poses, in each camera's light."""
+def drawn_appearance(embedder: Embedder, cameras: int, people: int, seed: int) -> Appearance:
+    """Figures with clothes of individual colours, in three poses, in each camera's light."""
     rng = np.random.default_rng(seed)
     light = rng.uniform(0.75, 1.25, (cameras, 3))
 
@@ -111,7 +113,7 @@ def drawn_looks(embedder: Embedder, cameras: int, people: int, seed: int) -> Loo
     crops = [figure(colours[person], camera) for person in range(people) for camera in range(cameras) for _ in range(3)]
     rows = embedder.embed(crops).reshape(people, cameras, 3, -1)
     strangers = embedder.embed([figure(rng.integers(0, 256, (3, 3)), 0) for _ in range(20)])
-    return Looks([dict(enumerate(mine)) for mine in rows], strangers, *calibration(embedder))
+    return Appearance([dict(enumerate(mine)) for mine in rows], strangers, *calibration(embedder))
 
 
 def calibration(embedder: Embedder) -> tuple[float, float, float]:
@@ -120,20 +122,22 @@ def calibration(embedder: Embedder) -> tuple[float, float, float]:
 
 
 def graph(world: World, rng: np.random.Generator) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """Ways between cameras, both directions: a ring with chords; least, typical and most seconds."""
+    """Two-way links between cameras, a ring with chords: minimum, typical and maximum travel time in seconds."""
     ways = {(camera, (camera + 1) % world.cameras) for camera in range(world.cameras)}
     ways |= {(int(a), int(b)) for a, b in rng.integers(0, world.cameras, (world.cameras // 2, 2)) if a != b}
     times = {}
     for a, b in sorted(ways):
-        least = float(rng.uniform(5, 25))
-        times[min(a, b), max(a, b)] = (least, least * rng.uniform(1.2, 1.6), least * rng.uniform(2.5, 4))
+        min_time = float(rng.uniform(5, 25))
+        times[min(a, b), max(a, b)] = (min_time, min_time * rng.uniform(1.2, 1.6), min_time * rng.uniform(2.5, 4))
     return times
 
 
-def walks(world: World, looks: Looks, ways: dict[tuple[int, int], tuple[float, float, float]], rng: np.random.Generator) -> list[tuple]:
-    """Visits: person, camera, start, seconds, and the line walked there (x, y of the feet at start and end)."""
+def walks(
+    world: World, appearance: Appearance, ways: dict[tuple[int, int], tuple[float, float, float]], rng: np.random.Generator
+) -> list[tuple]:
+    """Visits: person, camera, start, duration in seconds, and path (x, y of the feet at start and end)."""
     out = []
-    for person, mine in enumerate(looks.of):
+    for person, mine in enumerate(appearance.of):
         camera = int(rng.choice(sorted(mine)))
         now = float(rng.uniform(0, world.minutes * 60 * 0.8))
         for _ in range(int(rng.integers(max(2, world.visits - 2), world.visits + 3))):
@@ -148,22 +152,22 @@ def walks(world: World, looks: Looks, ways: dict[tuple[int, int], tuple[float, f
             if not near:
                 break
             to = int(rng.choice(near))
-            least, typical, most = ways[min(camera, to), max(camera, to)]
-            now += stay + float(rng.triangular(least, typical, most))
+            min_time, typical_time, max_time = ways[min(camera, to), max(camera, to)]
+            now += stay + float(rng.triangular(min_time, typical_time, max_time))
             camera = to
     return out
 
 
-def play(world: World, looks: Looks) -> Replay:
-    """Walk, detect, track: everything that the linker will be told."""
+def play(world: World, appearance: Appearance) -> Replay:
+    """Simulate, detect and track; returns all updates for the linker."""
     rng = np.random.default_rng(world.seed)
     ways = graph(world, rng)
-    visits = walks(world, looks, ways, rng)
+    visits = walks(world, appearance, ways, rng)
     clocks = rng.normal(0, world.clocks, world.cameras) if world.clocks else np.zeros(world.cameras)
     names = [f"c{camera:02d}" for camera in range(world.cameras)]
     links = [
-        {"start": names[a], "end": names[b], "min_time": least, "typical_time": typical, "max_time": most}
-        for (a, b), (least, typical, most) in ways.items()
+        {"start": names[a], "end": names[b], "min_time": min_time, "typical_time": typical_time, "max_time": max_time}
+        for (a, b), (min_time, typical_time, max_time) in ways.items()
     ]
     # a camera's clock shows true time less its offset
     site = Site.model_validate(
@@ -174,15 +178,17 @@ def play(world: World, looks: Looks) -> Replay:
     )  # fmt: skip
     replay = Replay(site, {name: [] for name in names}, {name: [] for name in names})
     for camera, name in enumerate(names):
-        _follow(world, looks, [visit for visit in visits if visit[1] == camera], float(clocks[camera]), name, replay, rng)
+        _follow(world, appearance, [visit for visit in visits if visit[1] == camera], float(clocks[camera]), name, replay, rng)
     replay.updates.sort(key=lambda item: (item[0], item[1].key, item[1].end))
     return replay
 
 
-def _follow(world: World, looks: Looks, visits: list[tuple], clock: float, name: str, replay: Replay, rng: np.random.Generator) -> None:
-    """One camera: its boxes frame by frame through the tracker, and its tracklets each second."""
-    tracker = DeepSort(load_config().tracker.changed(gate=looks.gate))
-    sums: dict[int, list] = {}  # track -> start, end, sum of looks, weight, last second told
+def _follow(
+    world: World, appearance: Appearance, visits: list[tuple], clock: float, name: str, replay: Replay, rng: np.random.Generator
+) -> None:
+    """Run the tracker on one camera's boxes, and make an update of each tracklet every second."""
+    tracker = DeepSort(load_config().tracker.changed(gate=appearance.gate))
+    sums: dict[int, list] = {}  # track -> start, end, sum of embeddings, weight, time of the last update
     shown: dict[int, int] = {}  # visit -> crop on show
     for frame in range(int(world.minutes * 60 * world.rate)):
         now = frame / world.rate
@@ -194,44 +200,44 @@ def _follow(world: World, looks: Looks, visits: list[tuple], clock: float, name:
                 tall = TALL * (0.5 + y / HEIGHT)
                 box = np.array([x - tall * 0.2, y - tall, x + tall * 0.2, y]) + rng.normal(0, tall * 0.01, 4)
                 if at not in shown or rng.random() < 0.3:
-                    shown[at] = int(rng.integers(len(looks.of[person][camera])))
-                rows.append((person, box, looks.of[person][camera][shown[at]]))
+                    shown[at] = int(rng.integers(len(appearance.of[person][camera])))
+                rows.append((person, box, appearance.of[person][camera][shown[at]]))
         rows.sort(key=lambda row: -row[1][3])  # nearest first
         boxes, embeddings = [], []
-        for at, (person, box, look) in enumerate(rows):
+        for at, (person, box, embedding) in enumerate(rows):
             replay.truth[name].append((frame + 1, person + 1, *box))
             behind = world.occlusion and any(_covered(box, other[1]) > 0.6 for other in rows[:at])
             if not behind and rng.random() >= world.misses:
                 boxes.append(box)
-                embeddings.append(look)
+                embeddings.append(embedding)
         if rng.random() < world.false_boxes:
             x, y = rng.uniform(100, WIDTH - 100), rng.uniform(TALL, HEIGHT)
             boxes.append(np.array([x - 40, y - TALL, x + 40, y]))
-            embeddings.append(looks.strangers[rng.integers(len(looks.strangers))])
+            embeddings.append(appearance.strangers[rng.integers(len(appearance.strangers))])
         scores = rng.uniform(0.6, 0.95, len(boxes)).astype(np.float32)
-        rows_of_looks = np.array(embeddings, np.float32).reshape(len(boxes), -1 if boxes else looks.strangers.shape[1])
-        found = Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, rows_of_looks)
+        embedding_rows = np.array(embeddings, np.float32).reshape(len(boxes), -1 if boxes else appearance.strangers.shape[1])
+        found = Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, embedding_rows)
         tracks = tracker.update(found, now - clock)
-        for at, who in enumerate(tracks.ids.tolist()):
-            replay.tracks[name].append((frame + 1, who, *tracks.boxes[at]))
-            told = sums.setdefault(who, [now, now, np.zeros(rows_of_looks.shape[1]), 0.0, now, np.zeros((0, 3))])
+        for at, track_id in enumerate(tracks.ids.tolist()):
+            replay.tracks[name].append((frame + 1, track_id, *tracks.boxes[at]))
+            state = sums.setdefault(track_id, [now, now, np.zeros(embedding_rows.shape[1]), 0.0, now, np.zeros((0, 3))])
             quality = float(tracks.visibility[at] * tracks.scores[at])
-            told[1], told[3] = now, told[3] + quality
-            told[2] = told[2] + found.embeddings[tracks.rows[at]] * quality  # type: ignore[index]
-            if now - told[4] >= 1.0:
-                told[4] = now
-                _tell(world, replay, name, who, told, clock, rng)
-        for who in sorted(set(sums) - set(tracker.held.tolist())):
-            _tell(world, replay, name, who, sums.pop(who), clock, rng)
-    for who, told in sorted(sums.items()):
-        _tell(world, replay, name, who, told, clock, rng)
+            state[1], state[3] = now, state[3] + quality
+            state[2] = state[2] + found.embeddings[tracks.rows[at]] * quality  # type: ignore[index]
+            if now - state[4] >= 1.0:
+                state[4] = now
+                _add_update(world, replay, name, track_id, state, clock, rng)
+        for track_id in sorted(set(sums) - set(tracker.held.tolist())):
+            _add_update(world, replay, name, track_id, sums.pop(track_id), clock, rng)
+    for track_id, state in sorted(sums.items()):
+        _add_update(world, replay, name, track_id, state, clock, rng)
 
 
-def _tell(world: World, replay: Replay, name: str, who: int, told: list, clock: float, rng: np.random.Generator) -> None:
-    start, end, total, weight = told[:4]
+def _add_update(world: World, replay: Replay, name: str, track_id: int, state: list, clock: float, rng: np.random.Generator) -> None:
+    start, end, total, weight = state[:4]
     embedding = (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)
     comes = end + (float(rng.uniform(0, world.late)) if world.late else 0.0)
-    replay.updates.append((comes, TrackletUpdate(name, who, start - clock, end - clock, embedding, weight)))
+    replay.updates.append((comes, TrackletUpdate(name, track_id, start - clock, end - clock, embedding, weight)))
 
 
 def _covered(box: np.ndarray, other: np.ndarray) -> float:
@@ -244,7 +250,7 @@ def _covered(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def idf1(replay: Replay, identities: dict[tuple[str, int], int]) -> float:
-    """Multi-camera IDF1 over (camera, frame) boxes, in per cent; a track without an identity is its own."""
+    """Multi-camera IDF1 in percent; a track without an identity gets a unique one."""
     with tempfile.TemporaryDirectory() as scratch:
         truth, tracks, alone = {}, {}, 10**6
         for name in replay.truth:
@@ -252,20 +258,20 @@ def idf1(replay: Replay, identities: dict[tuple[str, int], int]) -> float:
                 paths[name] = Path(scratch) / f"{name}-{kind}.txt"
                 with paths[name].open("w") as file:
                     taken: set[tuple[int, int]] = set()
-                    for frame, who, *box in rows:
-                        number = who if kind == "gt" else identities.get((name, who), alone + who)
-                        if (frame, number) in taken:  # what was first said may have been taken back for that
-                            number = alone + who
+                    for frame, track_id, *box in rows:
+                        number = track_id if kind == "gt" else identities.get((name, track_id), alone + track_id)
+                        if (frame, number) in taken:  # a revised first decision can give two tracks of a frame one identity
+                            number = alone + track_id
                         taken.add((frame, number))
                         write_rows(file, np.array([frame]), np.array([number]), np.array([box]), np.ones(1))
             alone += 10**5
         return merged(truth, tracks).idf1
 
 
-def online(replay: Replay, looks: Looks, site: Site, sets: list[str]) -> tuple[list[Event], Linker, list[float]]:
-    """The linker's events, itself, and the seconds that each call took."""
+def online(replay: Replay, appearance: Appearance, site: Site, sets: list[str]) -> tuple[list[Event], Linker, list[float]]:
+    """The linker's events, the linker, and the seconds of each call."""
     config = load_config(sets=sets)
-    linker = Linker(site, config.linker, config.association.changed(slope=looks.slope, offset=looks.offset))
+    linker = Linker(site, config.linker, config.association.changed(slope=appearance.slope, offset=appearance.offset))
     events, took = list[Event](), []
     for comes, update in replay.updates:
         began = time.perf_counter()
@@ -275,50 +281,50 @@ def online(replay: Replay, looks: Looks, site: Site, sets: list[str]) -> tuple[l
     return events + linker.finish(), linker, took
 
 
-def first_said(events: list[Event]) -> dict[tuple[str, int], int]:
-    """Identities as they were first told, nothing taken back."""
+def first_decisions(events: list[Event]) -> dict[tuple[str, int], int]:
+    """Identities as first assigned, without revisions."""
     return {(event.camera, event.track): event.identity for event in events if event.kind == "assigned"}  # type: ignore[misc]
 
 
-def offline(replay: Replay, looks: Looks, site: Site, sets: list[str]) -> dict[tuple[str, int], int]:
+def offline(replay: Replay, appearance: Appearance, site: Site, sets: list[str]) -> dict[tuple[str, int], int]:
     last = {update.key: update for _, update in sorted(replay.updates, key=lambda item: item[1].end)}
     keys, rows = list(last), list(last.values())
     table = Tracklets(
         np.array([key[0] for key in keys], object), np.array([key[1] for key in keys]), np.array([row.start for row in rows]),
         np.array([row.end for row in rows]), np.stack([row.embedding for row in rows if row.embedding is not None]),
     )  # fmt: skip
-    settings = load_config(sets=sets).association.changed(slope=looks.slope, offset=looks.offset)
+    settings = load_config(sets=sets).association.changed(slope=appearance.slope, offset=appearance.offset)
     return dict(zip(keys, associate(table, site, settings).ids.tolist(), strict=True))
 
 
 def ceiling(replay: Replay) -> dict[tuple[str, int], int]:
-    """The identities that a perfect linker would give: whom most of a track's boxes show."""
+    """The identities of a perfect linker: the true person of the majority of each track's boxes."""
     out = {}
     for name, rows in replay.tracks.items():
         truth: dict[int, list[tuple]] = {}
-        for frame, who, *box in replay.truth[name]:
-            truth.setdefault(frame, []).append((who, np.array(box)))
+        for frame, track_id, *box in replay.truth[name]:
+            truth.setdefault(frame, []).append((track_id, np.array(box)))
         votes: dict[int, list[int]] = {}
-        for frame, who, *box in rows:
+        for frame, track_id, *box in rows:
             near = max(truth.get(frame, []), key=lambda item: _covered(item[1], np.array(box)), default=None)
             if near is not None and _covered(near[1], np.array(box)) > 0.5:
-                votes.setdefault(who, []).append(near[0])
-        out |= {(name, who): max(set(seen), key=seen.count) for who, seen in votes.items()}
+                votes.setdefault(track_id, []).append(near[0])
+        out |= {(name, track_id): max(set(seen), key=seen.count) for track_id, seen in votes.items()}
     return out
 
 
 ABLATIONS = (
-    ("nothing but looks", {"links": (), "overlaps": None}, ["association.time_weight=0", "association.shared_weight=0"]),
-    ("without the ways between cameras", {"links": ()}, []),
+    ("appearance only", {"links": (), "overlaps": None}, ["association.time_weight=0", "association.shared_weight=0"]),
+    ("without links between cameras", {"links": ()}, []),
     ("without time", {"links": ()}, ["association.time_weight=0"]),
-    ("views may overlap (cannot-link in a camera alone)", {"links": (), "overlaps": None}, []),
-    ("without neighbours in common", {}, ["association.shared_weight=0"]),
+    ("views may overlap (cannot-link only within a camera)", {"links": (), "overlaps": None}, []),
+    ("without shared neighbours", {}, ["association.shared_weight=0"]),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="Market-1501; without it drawn figures")
+    parser.add_argument("--data", type=Path, help="Market-1501; default: drawn figures")
     parser.add_argument("--reid", default=None)
     parser.add_argument("--ablate", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -329,21 +335,21 @@ def main() -> None:
     world = World(**{name: getattr(args, name) for name in vars(World())})
     embedder = Embedder(args.reid)
     if args.data:
-        looks = market_looks(args.data, embedder, world.cameras, world.people, world.seed)
+        appearance = market_appearance(args.data, embedder, world.cameras, world.people, world.seed)
     else:
-        looks = drawn_looks(embedder, world.cameras, world.people, world.seed)
-    replay = play(world, looks)
+        appearance = drawn_appearance(embedder, world.cameras, world.people, world.seed)
+    replay = play(world, appearance)
     boxes, tracks = sum(map(len, replay.truth.values())), len({update.key for _, update in replay.updates})
-    print(f"{world.cameras} cameras, {len(looks.of)} people, {boxes} boxes, {tracks} tracks", flush=True)
-    print(f"{'a perfect linker of these tracks':52s} IDF1 {idf1(replay, ceiling(replay)):5.1f}", flush=True)
-    for name, changes, sets in (("as it is", {}, []), *(ABLATIONS if args.ablate else ())):
+    print(f"{world.cameras} cameras, {len(appearance.of)} people, {boxes} boxes, {tracks} tracks", flush=True)
+    print(f"{'perfect linker of these tracks':52s} IDF1 {idf1(replay, ceiling(replay)):5.1f}", flush=True)
+    for name, changes, sets in (("default", {}, []), *(ABLATIONS if args.ablate else ())):
         site = replay.site.model_copy(update=changes)
-        events, linker, took = online(replay, looks, site, [*args.set, *sets])
+        events, linker, took = online(replay, appearance, site, [*args.set, *sets])
         said = apply_events({}, events)
         print(
-            f"{name:52s} on-line IDF1 {idf1(replay, said):5.1f} (as first said {idf1(replay, first_said(events)):5.1f}), "
-            f"offline {idf1(replay, offline(replay, looks, site, [*args.set, *sets])):5.1f}; {sum(e.kind == 'merged' for e in events)} merged, "
-            f"{sum(e.kind == 'split' for e in events)} split, {linker.late} late; step {1000 * np.percentile(took, 99):.1f} ms (99 of 100)",
+            f"{name:52s} online IDF1 {idf1(replay, said):5.1f} (first decisions {idf1(replay, first_decisions(events)):5.1f}), "
+            f"offline {idf1(replay, offline(replay, appearance, site, [*args.set, *sets])):5.1f}; {sum(e.kind == 'merged' for e in events)} merged, "
+            f"{sum(e.kind == 'split' for e in events)} split, {linker.late} late; step {1000 * np.percentile(took, 99):.1f} ms (99th percentile)",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""Ways of doing one thing, timed in turns, so that a slow moment of the machine meets each of them."""
+"""Time alternatives in turns, so that a slow moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Way = TypeVar("Way", bound=Hashable)
 
 
 def in_turns(ways: Mapping[Way, Callable[[], object]], rounds: int) -> dict[Way, list[float]]:
-    """Milliseconds of each of ``rounds`` calls of every way; a first call of each, which opens its arenas, does not count."""
+    """Milliseconds of ``rounds`` calls of each way, after one warm-up call."""
     took: dict[Way, list[float]] = {way: [] for way in ways}
     for turn in range(rounds + 1):
         for way, call in ways.items():

@@ -1,8 +1,8 @@
-"""Time of reading MOTChallenge text, of ``passerby refine`` and of ``passerby eval-identities`` against the number of rows.
+"""Time for reading MOTChallenge text, ``passerby refine`` and ``passerby eval-identities``, by number of rows.
 
     python benchmarks/text_files.py [--sizes 25000,50000,100000]
 
-Prints seconds for each size and, beside them, seconds per row relative to the smallest: about 1 where the time is linear.
+Prints seconds for each size, and seconds per row relative to the smallest size: about 1 if the time is linear.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LENGTH, AT_ONCE = 250, 4  # frames of a track, people in view
 
 
 def tables(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frames, ids and boxes of people who walk through, ``AT_ONCE`` in each of ``frames`` frames."""
+    """Frames, ids and boxes of walking people, ``AT_ONCE`` in each of ``frames`` frames."""
     frame = np.repeat(np.arange(1, frames + 1), AT_ONCE)
     lane = np.tile(np.arange(AT_ONCE), frames)
-    who = (frame - 1) // LENGTH * AT_ONCE + lane
+    ids = (frame - 1) // LENGTH * AT_ONCE + lane
     left = (frame - 1) % LENGTH * 4.0
-    return frame, who, np.c_[left, 150.0 * lane, left + 50, 150.0 * lane + 120]
+    return frame, ids, np.c_[left, 150.0 * lane, left + 50, 150.0 * lane + 120]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -42,13 +42,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def measure(frames: int, folder: Path) -> dict[str, float]:
-    number, who, boxes = tables(frames)
+    number, ids, boxes = tables(frames)
     path = folder / "tracks.txt"
     with path.open("w") as file:
-        write_rows(file, number, who, boxes, np.full(len(number), 0.9))
+        write_rows(file, number, ids, boxes, np.full(len(number), 0.9))
     files = TrackletFiles(folder / "run", {})
-    for one in np.unique(who).tolist():
-        mine = np.flatnonzero(who == one)
+    for one in np.unique(ids).tolist():
+        mine = np.flatnonzero(ids == one)
         files.finish(
             Tracklet(
                 "a", one, number[mine], number[mine] / 25, boxes[mine].astype(np.float32), np.full(len(mine), 0.9, np.float32), None, 0, 0.0,
@@ -75,7 +75,7 @@ def main() -> None:
             results[size] = measure(size, Path(scratch))
     print("frames (rows)".ljust(20), *(f"{size} ({AT_ONCE * size})".rjust(22) for size in sizes))
     for name, first in results[sizes[0]].items():
-        cells = (f"{results[size][name]:.2f} s, x{results[size][name] / first / (size / sizes[0]):.2f} a row" for size in sizes)
+        cells = (f"{results[size][name]:.2f} s, x{results[size][name] / first / (size / sizes[0]):.2f} per row" for size in sizes)
         print(name.ljust(20), *(cell.rjust(22) for cell in cells))
 
 
