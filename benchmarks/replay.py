@@ -345,9 +345,9 @@ def main() -> None:
     for name, changes, sets in (("default", {}, []), *(ABLATIONS if args.ablate else ())):
         site = replay.site.model_copy(update=changes)
         events, linker, took = online(replay, appearance, site, [*args.set, *sets])
-        said = apply_events({}, events)
+        identities = apply_events({}, events)
         print(
-            f"{name:52s} online IDF1 {idf1(replay, said):5.1f} (first decisions {idf1(replay, first_decisions(events)):5.1f}), "
+            f"{name:52s} online IDF1 {idf1(replay, identities):5.1f} (first decisions {idf1(replay, first_decisions(events)):5.1f}), "
             f"offline {idf1(replay, offline(replay, appearance, site, [*args.set, *sets])):5.1f}; {sum(e.kind == 'merged' for e in events)} merged, "
             f"{sum(e.kind == 'split' for e in events)} split, {linker.late} late; step {1000 * np.percentile(took, 99):.1f} ms (99th percentile)",
             flush=True,

@@ -120,8 +120,8 @@ def bounds(field: dict[str, Any]) -> str:
         if low is not None and high is not None:
             return f"{low} to {high}"
         words = [("at least", low), ("over", over), ("at most", high), ("under", under)]
-        if said := ", ".join(f"{word} {value}" for word, value in words if value is not None):
-            return said
+        if text := ", ".join(f"{word} {value}" for word, value in words if value is not None):
+            return text
     return ""
 
 

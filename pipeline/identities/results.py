@@ -65,9 +65,9 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         for identity, rows in by_identity(identities.ids):
             sheets = [sheet for row in rows if (sheet := recorded.sheet(row)).is_file()]
             if sheets:
-                picture = identity_sheet(identity, sheets)
+                sheet_image = identity_sheet(identity, sheets)
                 (out / "people" / f"{identity:05d}.jpg").write_bytes(
-                    cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+                    cv2.imencode(".jpg", sheet_image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
                 )
         _write_tracks(out, recorded, identities)
 

@@ -98,16 +98,16 @@ class AnnotatedVideo(Sink):
                     image = (
                         np.ascontiguousarray(image[: self.size[1], : self.size[0]]) if odd == self.size else cv2.resize(image, self.size)
                     )
-                picture = av.VideoFrame.from_ndarray(image, format="bgr24")
+                converted = av.VideoFrame.from_ndarray(image, format="bgr24")
                 last = max(last + 1, round(frame.time / TIME_BASE))
-                picture.pts, picture.time_base = last, TIME_BASE
-                for packet in stream.encode(picture):
+                converted.pts, converted.time_base = last, TIME_BASE
+                for packet in stream.encode(converted):
                     container.mux(packet)
             self._ended = True
             if last < 0:  # no frames: one black frame keeps the file playable
-                picture = av.VideoFrame.from_ndarray(np.zeros((self.size[1], self.size[0], 3), np.uint8), format="bgr24")
-                picture.pts, picture.time_base = 0, TIME_BASE
-                for packet in stream.encode(picture):
+                converted = av.VideoFrame.from_ndarray(np.zeros((self.size[1], self.size[0], 3), np.uint8), format="bgr24")
+                converted.pts, converted.time_base = 0, TIME_BASE
+                for packet in stream.encode(converted):
                     container.mux(packet)
             for packet in stream.encode(None):
                 container.mux(packet)

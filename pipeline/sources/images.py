@@ -19,7 +19,7 @@ class ImageSource:
     def __init__(self, path: Path, images: list[Path], rate: float) -> None:
         self.path, self.rate, self.images = path, rate, images
         self.progress = Progress()
-        first = next((picture for image in images if (picture := cv2.imread(str(image))) is not None), None)
+        first = next((image for file in images if (image := cv2.imread(str(file))) is not None), None)
         if first is None:
             raise SourceError(f"{path}: none of its {len(images)} images can be read")
         self.height, self.width = first.shape[:2]
