@@ -499,7 +499,7 @@ def offline(*_: object, **__: object) -> None:
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/x"], "x: must end in .onnx", 2),
         (["reid", "export", "{trained}", "--data", "{market}", "-o", "{tmp}/no/x.onnx"], "x.onnx: cannot be written (no folder", 5),
         (["detector", "eval", "person-s", "{tmp}/nowhere"], "No such file or directory", 2),
-        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml, line 1: epochs: unknown key; known here: model", 2),
+        (["detector", "train", "{tmp}/good.yaml", "--data", "{tmp}", "-o", "{tmp}/o"], "good.yaml, line 1: epochs: unknown key; expected one of model", 2),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, code, monkeypatch, capsys):
