@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ from pipeline.address import Address, redact
 from pipeline.engine.given_tracks import GivenTracks
 from pipeline.errors import SourceError, UsageError
 from pipeline.formats.mot import DetectionsByFrame
+from pipeline.formats.paths import is_safe_name, safe_name
 from pipeline.sources.frame import Source
 from pipeline.sources.open import open_source
 from tracker import TrackerSettings
-
-NAME = re.compile(r"^[\w][\w.-]*$")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def stem(path: str) -> str:
     address = Address(path)
     plain = Path(address.place if address.is_url else path)
     name = plain.parent.name if any(sign in plain.name for sign in "*?[") else plain.stem if plain.suffix else plain.name
-    return re.sub(r"[^\w.-]+", "_", name or plain.resolve().name).lstrip(".-") or "camera"
+    return safe_name(name or (plain.resolve().name if "\0" not in path else ""), "camera")
 
 
 def specify(
@@ -81,7 +79,7 @@ def specify(
         name, sign, path = item.partition("=")
         if not sign or not path:
             raise UsageError(f"{option} {item}: expected NAME=PATH")
-        if not NAME.match(name):
+        if not is_safe_name(name):
             raise UsageError(
                 f"{option} {item}: a camera name may contain letters, digits, '_', '-' and '.', and may not start with '-' or '.'"
             )

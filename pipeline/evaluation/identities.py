@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.tracks import Scores, score
 from pipeline.formats.grouping import grouped
 from pipeline.formats.mot import MotRows, concatenated, read_mot, read_tracks
+from pipeline.formats.paths import local
 from pipeline.identities.corrections import read_log
 from pipeline.identities.recorded import RecordedTracklets, identify
 from tracker import AssociationSettings, Site
@@ -83,7 +84,7 @@ def identities_of(recorded: RecordedTracklets, out: Path) -> np.ndarray:
     path = out / "identities.parquet"
     if not path.is_file():
         raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
-    table = {(row["camera"], row["track"]): row["identity"] for row in pq.read_table(path).to_pylist()}
+    table = {(row["camera"], row["track"]): row["identity"] for row in pq.read_table(local(path)).to_pylist()}
     for correction in read_log(out):
         if correction.kind == "forget":
             table = {key: -1 - at for at, key in enumerate(correction.tracklets)} | table

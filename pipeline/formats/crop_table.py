@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError, writing
+from pipeline.formats.paths import local
 from pipeline.formats.tracklet import Tracklet
 
 Key = tuple[str, int]  # camera and track
@@ -32,7 +33,7 @@ class CropTable:
 
     def __init__(self, path: Path) -> None:
         with writing(path):
-            self._writer = pq.ParquetWriter(path, SCHEMA, compression="none")  # JPEG does not compress further
+            self._writer = pq.ParquetWriter(local(path), SCHEMA, compression="none")  # JPEG does not compress further
         self._rows: list[dict[str, object]] = []
 
     def add(self, tracklet: Tracklet) -> None:
@@ -59,7 +60,7 @@ def read_crops(path: Path) -> Iterator[tuple[Key, float, bytes]]:
     if not path.is_file():
         return
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(local(path)) as file:
             for batch in file.iter_batches(256, columns=["camera", "track", "time", "jpeg"]):
                 for row in batch.to_pylist():
                     yield (row["camera"], row["track"]), row["time"], row["jpeg"]
@@ -72,7 +73,7 @@ def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
     if not path.is_file():
         return
     scratch = into.with_suffix(".new")
-    with pq.ParquetWriter(scratch, SCHEMA, compression="none") as writer, pq.ParquetFile(path) as file:
+    with pq.ParquetWriter(local(scratch), SCHEMA, compression="none") as writer, pq.ParquetFile(local(path)) as file:
         for batch in file.iter_batches(256):
             rows = [row for row in batch.to_pylist() if (row["camera"], row["track"]) in keys]
             if rows:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError, writing
+from pipeline.formats.paths import local
 from pipeline.formats.tracklet import Tracklet
 
 VERSION = 4
@@ -73,7 +74,7 @@ class TrackletTable:
     def __init__(self, path: Path, facts: dict[str, str], flush_at: int = 256) -> None:
         schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}})
         with writing(path):
-            self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+            self._writer = pq.ParquetWriter(local(path), schema, compression="zstd")
         self._schema, self._flush_at, self._rows = schema, flush_at, []  # type: ignore[var-annotated]
 
     def add(self, tracklet: Tracklet) -> None:
@@ -97,8 +98,10 @@ def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises UsageError for another file or an unsupported schema version.
     """
     try:
-        names = pq.read_schema(path).names
-        table = pq.read_table(path, columns=None if columns is None else [name for name in names if RENAMED.get(name, name) in columns])
+        names = pq.read_schema(local(path)).names
+        table = pq.read_table(
+            local(path), columns=None if columns is None else [name for name in names if RENAMED.get(name, name) in columns]
+        )
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     version = (table.schema.metadata or {}).get(b"passerby.tracklets")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import copy_crops
+from pipeline.formats.paths import local
 from pipeline.formats.tracklet_table import SCHEMA, read_tracklets
 from pipeline.identities.recorded import RecordedTracklets
 from tracker import Identities
@@ -145,7 +146,7 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
                     row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
             schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
             scratch = path.with_suffix(".new")
-            pq.write_table(pa.Table.from_pylist(columns, schema), scratch, compression="zstd")
+            pq.write_table(pa.Table.from_pylist(columns, schema), local(scratch), compression="zstd")
             scratch.replace(path)
             left = {(row["camera"], row["track"]) for row in columns} - gone
             copy_crops(run / "crops.parquet", run / "crops.parquet", left)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline.errors import UsageError
+from pipeline.formats.paths import is_safe_name, run_labels
 from pipeline.formats.tracklet_table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
 from tracker.linking.updates import Key
@@ -61,7 +62,7 @@ class RecordedTracklets:
 
 def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTracklets:
     """Read all tracklets of run folders, with single ``embeddings`` if requested. A camera name that several runs share becomes
-    ``run/camera``.
+    ``run/camera``, where ``run`` is the folder's name, with as many of its parents as make it unique.
 
     Raises UsageError for a folder without tracklets, and if the embeddings come from different models.
     """
@@ -83,12 +84,15 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
         key: float(with_model[0][1][key]) for key in ("slope", "offset") if with_model and key in with_model[0][1]
     }
     cameras = [set(table["camera"].to_pylist()) for table in tables]
+    for folder, names in zip(folders, cameras, strict=True):
+        check_cameras(folder / "tracklets.parquet", names)
+    labels = run_labels(folders)
     seen = [name for names in cameras for name in names]
     columns: dict[str, list[Any]] = defaultdict(list)
-    for folder, table in zip(folders, tables, strict=True):
+    for folder, label, table in zip(folders, labels, tables, strict=True):
         for row in (row for batch in table.to_batches(64) for row in batch.to_pylist()):
             name = row["camera"]
-            columns["cameras"].append(f"{folder.name}/{name}" if seen.count(name) > 1 else name)
+            columns["cameras"].append(f"{label}/{name}" if seen.count(name) > 1 else name)
             columns["names"].append(name)
             columns["runs"].append(folder)
             columns["tracks"].append(row["track"])
@@ -118,6 +122,13 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
         tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration,
         tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["singles"]),
     )  # fmt: skip
+
+
+def check_cameras(path: Path, names: Iterable[str]) -> None:
+    """Raises UsageError for a camera name in ``path`` that is not safe as a file name: results are written under these names."""
+    for name in sorted(names):
+        if not is_safe_name(name):
+            raise UsageError(f"{path}: camera name {name[:60]!r} is not safe as a file name; expected letters, digits, '_', '-' and '.'")
 
 
 S = TypeVar("S", AssociationSettings, RefineSettings)

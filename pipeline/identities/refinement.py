@@ -14,7 +14,7 @@ from pipeline.formats.grouping import grouped
 from pipeline.formats.mot import MotRows, read_tracks, write_rows
 from pipeline.formats.tracklet import MAX_EMBEDDINGS, MIN_VISIBILITY, Tracklet
 from pipeline.formats.tracklet_table import TrackletTable, facts_of, read_tracklets
-from pipeline.identities.recorded import calibrated
+from pipeline.identities.recorded import calibrated, check_cameras
 from pipeline.sources.frame import Selection
 from pipeline.sources.open import open_source
 from reid import Embedder
@@ -38,6 +38,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         rows.setdefault(row["camera"], []).append(row)
+    check_cameras(path, rows)
     counts, kept = {}, set()
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)

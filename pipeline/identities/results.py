@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import UsageError, writing
 from pipeline.formats.contact_sheet import identity_sheet
 from pipeline.formats.grouping import grouped
+from pipeline.formats.paths import inside, local
 from pipeline.identities.recorded import RecordedTracklets, read_runs
 from tracker import Identities
 from tracker.linking.evidence import probability
@@ -43,7 +44,7 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         (out / "people").mkdir(parents=True, exist_ok=True)
         runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
         table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
-        pq.write_table(table, out / "identities.parquet", compression="zstd")
+        pq.write_table(table, local(out / "identities.parquet"), compression="zstd")
         with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
@@ -80,7 +81,7 @@ def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
     path = out / "identities.parquet"
     if not path.is_file():
         raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
-    table = pq.read_table(path)
+    table = pq.read_table(local(path))
     runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
     if not runs:
         raise UsageError(f"{path}: does not name its runs; recreate it with passerby associate")
@@ -113,7 +114,7 @@ def _write_tracks(out: Path, recorded: RecordedTracklets, identities: Identities
     for camera, identity_of in cameras.items():
         if not source[camera].is_file():
             continue
-        folder = out / camera
+        folder = inside(out, camera)
         folder.mkdir(parents=True, exist_ok=True)
         with source[camera].open(encoding="utf-8") as lines, (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
             for line in lines:

@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.config import Output
 from pipeline.errors import OutputError
 from pipeline.formats.colours import PALETTE
+from pipeline.formats.paths import for_ffmpeg
 from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame
 from tracker import Tracks
@@ -82,7 +83,7 @@ class AnnotatedVideo(Sink):
 
     def _encode(self) -> None:
         draw = Annotator(self.settings.trail, self.rate)
-        with av.open(str(self.path), "w", options={"movflags": "+faststart"}) as container:
+        with av.open(for_ffmpeg(self.path), "w", options={"movflags": "+faststart"}) as container:
             stream: Any = container.add_stream(
                 self.codec.name, rate=Fraction(self.rate).limit_denominator(1000), options=self.codec.options
             )

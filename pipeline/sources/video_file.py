@@ -11,11 +11,14 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.stream import Disposition
 
 from pipeline.errors import SourceError
+from pipeline.formats.paths import for_ffmpeg
 from pipeline.sources.clock import _Clock
 from pipeline.sources.frame import Frame, Progress, Selection
 
+RAW = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "mjpeg", "cavsvideo", "obu")  # formats without frame times
 RECENT = 16  # packets: if half of the last ones do not decode, the codec of a transport stream may have changed
 
 
@@ -53,21 +56,19 @@ def first_line(error: BaseException) -> str:
 class VideoSource:
     """A video file, decoded packet by packet, so that a damaged packet loses only its own frames."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, rate: float | None = None) -> None:
+        self.path, self._options = path, dict[str, str]()
         self.progress = Progress()
         try:
-            with av.open(str(path), metadata_errors="replace") as container:
-                if not container.streams.video:
-                    raise SourceError(f"{path}: no video stream")
-                stream = container.streams.video[0]
+            with av.open(for_ffmpeg(path), metadata_errors="replace") as container:
+                self._stream = self._choose(container)
+                stream: Any = container.streams[self._stream]
                 if stream.codec_context is None:
                     raise SourceError(f"{path}: no decoder for its video stream")
                 self.length = container.duration / av.time_base if container.duration else None
                 self.width, self.height = stream.width, stream.height
-                rate = stream.average_rate or stream.guessed_rate
-                self.rate = float(rate) if rate else 25.0
                 self.format = container.format.name
+                self.rate = self._rate(stream, rate)
                 self.frames: int | None = stream.frames or None
                 if self.frames is None and container.duration and self.rate:
                     self.frames = round(container.duration / av.time_base * self.rate)
@@ -88,11 +89,36 @@ class VideoSource:
             return False
         return last < self.length - max(2 / self.rate, 0.02 * self.length)
 
-    @staticmethod
-    def _turns(container: Any) -> int:
+    def _choose(self, container: Any) -> int:
+        """Index of the stream to read: the default one, else the largest; cover pictures are no video. Raises SourceError if there is none."""
+        video = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+        if not video:
+            raise SourceError(f"{self.path}: no video stream")
+        default = [one for one in video if one.disposition & Disposition.default]
+        sized = default if len(default) == 1 else video
+        chosen = max(
+            sized, key=lambda one: (getattr(one, "width", 0) or 0) * (getattr(one, "height", 0) or 0)
+        )  # without a decoder there is no size
+        if len(video) > 1:
+            self.progress.warn(f"{len(video)} video streams; stream {chosen.index} ({chosen.width}x{chosen.height}) is read")
+        return int(chosen.index)
+
+    def _rate(self, stream: Any, rate: float | None) -> float:
+        """Frames per second: the file's own, or ``rate``, or 25 where a raw stream has no times, and that is said."""
+        own = stream.average_rate or stream.guessed_rate
+        if self.format in RAW:
+            if rate is None:
+                self.progress.warn("the file has no frame times: 25 frames per second are assumed; set reading.rate if that is wrong")
+            self._options = {"framerate": f"{rate or 25.0:.6g}"}
+            return rate or 25.0
+        if rate is not None:
+            self.progress.warn(f"reading.rate is not used: the file has its own frame times ({float(own or 25):.3g} per second)")
+        return float(own) if own else 25.0
+
+    def _turns(self, container: Any) -> int:
         """Quarter turns counter-clockwise of the first frame; 0 if it cannot be decoded."""
         try:
-            return turns(next(container.decode(video=0)))
+            return turns(next(container.decode(container.streams[self._stream])))
         except (av.error.FFmpegError, StopIteration):
             return 0
 
@@ -114,7 +140,7 @@ class VideoSource:
             progress.error = f"{self.path}: cannot be read from byte {offset} on ({error.strerror})"
             return index, None
         with container:
-            stream = container.streams.video[0]
+            stream = container.streams[self._stream] if offset == 0 else container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 1 if self.width * self.height < 1_500_000 else 2
             sent = decoded = lost = 0
@@ -162,7 +188,7 @@ class VideoSource:
 
     def _open(self, offset: int) -> Any:
         if offset == 0:
-            return av.open(str(self.path), metadata_errors="replace")
+            return av.open(for_ffmpeg(self.path), options=self._options, metadata_errors="replace")
         return av.open(io.BufferedReader(_Tail(self.path, offset)), format="mpegts", metadata_errors="replace")
 
     def _codec_at(self, offset: int) -> str | None:
