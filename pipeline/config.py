@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from detectors.load import DetectorSettings
 from detectors.runtime.settings import Frames, Seconds, Settings
@@ -31,6 +31,12 @@ class Reading(Settings):
         default=None, gt=0, title="Image rate", description="Frame rate of image folders. Default: from `seqinfo.ini`, else 25."
     )
     prefetch: Frames = Field(default=8, ge=1, le=256, title="Prefetch", description="Number of frames to decode ahead, per camera.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"end ({self.end:g} s) must be after start ({self.start:g} s)")
+        return self
 
 
 class Output(Settings):

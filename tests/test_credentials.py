@@ -76,6 +76,14 @@ def test_any_password_is_redacted(password):
     assert str(address).endswith("@camera.example/live")
 
 
+@pytest.mark.parametrize(
+    "text", ["admin:s3cretpass@10.0.0.5:554/x", "rtsp://10.0.0.5/user=admin_password=s3cretpass_channel=1", "see admin:s3cretpass@host."]
+)
+def test_addresses_without_a_scheme_and_with_the_password_in_the_path(text):
+    assert "s3cretpass" not in redact(text)
+    assert "s3cretpass" not in repr(Address(text))
+
+
 def test_what_is_no_secret_stays():
-    for text in ("videos/gate 2.mp4", "C:/a@b/c.mp4", "rtsp://camera.example:554/live?channel=1", "a:b@c", "mail me@home"):
+    for text in ("videos/gate 2.mp4", "C:/a@b/c.mp4", "rtsp://camera.example:554/live?channel=1", "mail me@home", "12:30:05.mp4"):
         assert redact(text) == text

@@ -14,28 +14,28 @@ from tracker import apply_events
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import replay
-from replay import Looks, World, ceiling, idf1, offline, online, play
+from replay import Appearance, World, ceiling, idf1, offline, online, play
 
 SMALL = World(cameras=3, people=8, minutes=3, visits=4, misses=0, false_boxes=0, occlusion=False)
 
 
 @pytest.fixture(scope="module")
-def looks() -> Looks:
+def appearance() -> Appearance:
     """Eight people as vectors, a little different in each camera and crop."""
     rng = np.random.default_rng(0)
     person, camera = rng.normal(size=(8, 64)), rng.normal(0, 0.15, (3, 64))
     crops = person[:, None, None] + camera[None, :, None] + rng.normal(0, 0.25, (8, 3, 5, 64))
     crops /= np.linalg.norm(crops, axis=-1, keepdims=True)
     strangers = rng.normal(size=(10, 64))
-    return Looks(
+    return Appearance(
         [dict(enumerate(mine.astype(np.float32))) for mine in crops],
         (strangers / np.linalg.norm(strangers, axis=1, keepdims=True)).astype(np.float32), 20.0, -8.0, 0.4,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def quiet(looks):
-    return play(SMALL, looks)
+def quiet(appearance):
+    return play(SMALL, appearance)
 
 
 def test_the_truth_is_one_place_at_a_time(quiet):
@@ -48,19 +48,19 @@ def test_the_truth_is_one_place_at_a_time(quiet):
     assert {who for _, who in places} == set(range(1, 9))
 
 
-def test_people_who_differ_are_linked_while_running_and_after(quiet, looks):
+def test_people_who_differ_are_linked_while_running_and_after(quiet, appearance):
     assert idf1(quiet, ceiling(quiet)) > 97
-    events, linker, took = online(quiet, looks, quiet.site, [])
+    events, linker, took = online(quiet, appearance, quiet.site, [])
     assert idf1(quiet, apply_events({}, events)) > 90
-    assert idf1(quiet, offline(quiet, looks, quiet.site, [])) > 90
+    assert idf1(quiet, offline(quiet, appearance, quiet.site, [])) > 90
     assert linker.late == 0
     assert len(took) == len(quiet.updates)
 
 
-def test_late_updates_within_what_is_allowed_change_nothing(quiet, looks):
-    late = play(replace(SMALL, late=4.0), looks)
+def test_late_updates_within_what_is_allowed_change_nothing(quiet, appearance):
+    late = play(replace(SMALL, late=4.0), appearance)
     straight = replace_times(late)
-    assert online(late, looks, late.site, [])[0] == online(straight, looks, late.site, [])[0]
+    assert online(late, appearance, late.site, [])[0] == online(straight, appearance, late.site, [])[0]
 
 
 def replace_times(run: replay.Replay) -> replay.Replay:
@@ -69,30 +69,30 @@ def replace_times(run: replay.Replay) -> replay.Replay:
     return replay.Replay(run.site, run.truth, run.tracks, updates)
 
 
-def test_the_switches_do_what_they_say(quiet, looks):
+def test_the_switches_do_what_they_say(quiet, appearance):
     def boxes(run):
         return sum(map(len, run.tracks.values()))
 
     def shown(run):
         return sum(map(len, run.truth.values()))
 
-    missed = play(replace(SMALL, misses=0.4), looks)
+    missed = play(replace(SMALL, misses=0.4), appearance)
     assert boxes(missed) / shown(missed) < boxes(quiet) / shown(quiet)
-    false = play(replace(SMALL, false_boxes=1.0), looks)
+    false = play(replace(SMALL, false_boxes=1.0), appearance)
     assert boxes(false) > shown(false)
-    hidden = play(replace(SMALL, occlusion=True), looks)
+    hidden = play(replace(SMALL, occlusion=True), appearance)
     assert boxes(hidden) <= shown(hidden)
-    clocks = play(replace(SMALL, clocks=30.0), looks)
+    clocks = play(replace(SMALL, clocks=30.0), appearance)
     offsets = [place.offset for place in clocks.site.cameras.values()]
     assert np.std(offsets) > 5
-    events, _, _ = online(clocks, looks, clocks.site, [])
+    events, _, _ = online(clocks, appearance, clocks.site, [])
     assert idf1(clocks, apply_events({}, events)) > 90  # the site file sets the clocks right
-    unknown = play(replace(SMALL, clocks=30.0, clocks_known=False), looks)
+    unknown = play(replace(SMALL, clocks=30.0, clocks_known=False), appearance)
     assert {place.offset for place in unknown.site.cameras.values()} == {0.0}
 
 
 def test_drawn_figures_are_embedded_by_the_real_model():
-    drawn = replay.drawn_looks(Embedder(), cameras=2, people=4, seed=0)
+    drawn = replay.drawn_appearance(Embedder(), cameras=2, people=4, seed=0)
     assert len(drawn.of) == 4
     rows = np.concatenate([mine[camera] for mine in drawn.of for camera in (0, 1)])
     assert rows.shape[0] == 4 * 2 * 3

@@ -332,3 +332,22 @@ def test_a_still_scene_skips_the_detector(tmp_path):
     camera = json.loads(done.stdout)["cameras"]["still"]
     assert camera["processed"] == 20
     assert camera["frames_detected"] == 4
+
+
+def test_requests_that_cannot_mean_anything_are_refused(walkers, tmp_path):
+    clip, boxes = walkers
+    words = ["--detections", boxes, "--reid", "none", "--no-video", "-o", tmp_path / "out"]
+    done = passerby("run", clip, *words, "--start", "1", "--end", "0.5")
+    assert done.returncode == 2 and "end (0.5 s) must be after start (1 s)" in done.stderr
+    done = passerby("run", "--camera", f"people={clip}", "-o", tmp_path / "out")
+    assert done.returncode == 2 and "is the name of an output" in done.stderr
+    done = passerby("run", clip, *words, "--start", "99")
+    assert done.returncode == 0 and "no frame was processed of 60" in done.stderr
+
+
+def test_files_of_an_earlier_run_are_said(walkers, tmp_path):
+    clip, _ = walkers
+    words = ["--reid", "none", "--no-video", "--set", "detector.model=person-n", "--end", "0.2", "-o", tmp_path / "out"]
+    assert passerby("run", "--camera", f"one={clip}", "--camera", f"two={clip}", *words).returncode == 0
+    done = passerby("run", "--camera", f"one={clip}", *words)
+    assert done.returncode == 0 and "earlier run's cameras (two)" in done.stderr

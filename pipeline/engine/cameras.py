@@ -17,6 +17,11 @@ from pipeline.sources.frame import Source
 from pipeline.sources.open import open_source
 from tracker import TrackerSettings
 
+RESERVED = {  # outputs beside the cameras' folders
+    "people", "given", "refined", "segments", "run.json", "index.html", "journal.bin", "tracklets.parquet", "crops.parquet", "identities.csv",
+    "identities.parquet", "uncertain.csv", "events.jsonl", "corrections.jsonl",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class CameraSpec:
@@ -87,6 +92,9 @@ def specify(
     if not found:
         raise UsageError("no video given: passerby run VIDEO [VIDEO ...] -o OUT")
     names = [name for name, _ in found]
+    for name, path in found:
+        if name.lower() in RESERVED:
+            raise UsageError(f"{Address(path)}: camera name {name!r} is the name of an output; name the camera with {option} NAME=PATH")
     for name in names:
         if names.count(name) > 1:
             paths_of = ", ".join(str(Address(path)) for other, path in found if other == name)

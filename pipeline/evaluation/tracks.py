@@ -48,6 +48,8 @@ def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
         for name, (truth, tracks) in sequences.items():
             if not len(truth):
                 raise UsageError(f"{truth.path}: no ground truth rows")
+            if not ((truth.scores != 0) & (truth.classes <= 1)).any():
+                raise UsageError(f"{truth.path}: nothing to score: no row is a pedestrian that counts (score not 0, class 1)")
             lengths[name] = max(truth.last_frame, tracks.last_frame, 1)
             (root / "gt" / name / "gt").mkdir(parents=True)
             (root / "tracks/run/data").mkdir(parents=True, exist_ok=True)

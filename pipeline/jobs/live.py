@@ -78,6 +78,8 @@ def probe(url: str, user: str | None, password_env: str | None, transport: str, 
     """Open a stream and wait up to ``timeout`` seconds for a frame. Raises UsageError and SourceError as ``reader`` does."""
     if transport not in ("tcp", "udp"):
         raise UsageError(f"--transport {transport}: tcp or udp")
+    if password_env is not None and user is None:
+        raise UsageError("--password-env requires --user")
     entry = CameraEntry(url=url, user=user, password_env=password_env, transport=transport)  # type: ignore[arg-type]
     options = StreamOptions(entry.transport, timeout, timeout)
     arrivals = Arrivals()

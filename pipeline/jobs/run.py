@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -28,6 +30,8 @@ from pipeline.report.run_record import RunRecord, model_records, run_key, run_re
 from reid import Embedder
 from tracker import Site
 
+log = logging.getLogger(__name__)
+
 Watcher = Callable[[list[Camera]], Callable[[], None]]  # takes the cameras, returns a callback for the end of every step
 
 
@@ -45,7 +49,22 @@ class Request:
     @classmethod
     def of(cls, videos: Iterable[str | Path], out: str | Path, config: Config | None = None, site: Site | None = None) -> Request:
         """A request with one camera per video file, image folder or glob. Raises UsageError for an invalid or duplicate camera name."""
+        if isinstance(videos, str | Path):
+            raise UsageError(f"{videos}: expected a list of videos, such as [{str(videos)!r}]")
         return cls(specify(map(str, videos)), config or Config(), Path(out), site=site or Site())
+
+
+def _warn_of_leftovers(request: Request) -> None:
+    """An earlier run into this folder may have had cameras that this one lacks: their files stay, and no correction reaches them."""
+    try:
+        cameras = json.loads((request.out / "run.json").read_text(encoding="utf-8"))["cameras"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    left = sorted(set(cameras) - {spec.name for spec in request.specs})
+    if left:
+        log.warning(
+            "%s: holds files of an earlier run's cameras (%s), which are not part of this run; delete them", request.out, ", ".join(left)
+        )
 
 
 def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None, Embedder | None]:
@@ -106,6 +125,7 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         detector, embedder = open_models(config, cameras)
     models = model_records(detector, embedder)
     reject_overwriting_inputs(request)
+    _warn_of_leftovers(request)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = Journal(out / "journal.bin", run_key(request.specs, config, models, request.site), request.resume)
@@ -118,6 +138,9 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         done = not stop()
     finally:
         journal.close(remove=done)
+    for result in results:
+        if result.ended and not result.processed and not result.progress.error:
+            result.progress.warn(f"no frame was processed of {result.progress.frames_in} (reading.start {config.reading.start})")
     failed = bool(refused) or any(result.progress.error for result in results)
     exit_code = stop.exit_code if stop() else SOURCE_FAILED if failed else OK
     inference = {
