@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker import AssociationSettings, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, associate
+from tracker import Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, associate
 
 DIMENSION, EACH = 512, 10
-CALIBRATION = AssociationSettings(slope=30.0, offset=-12.0)
 
 
 def embeddings(rng: np.random.Generator, people: int, ids: np.ndarray) -> np.ndarray:
@@ -38,7 +37,7 @@ def offline(count: int, cameras: int) -> dict[str, float]:
     names = np.array([f"c{camera}" for camera in rng.integers(0, cameras, count)], object)
     rows = Tracklets(names, np.arange(count), start, start + 10, embeddings(rng, people, truth))
     began = time.perf_counter()
-    ids = associate(rows, Site(), CALIBRATION).ids
+    ids = associate(rows, Site()).ids
     took = time.perf_counter() - began
     pairs = np.unique(np.stack([ids, truth], 1), axis=0, return_counts=True)[1]
     return {
@@ -53,7 +52,7 @@ def step(people: int, cameras: int, seconds: int = 60) -> dict[str, float]:
     """Milliseconds per step of a linker with ``people`` in memory, if ten of them per minute appear in each camera."""
     rng = np.random.default_rng(0)
     centre = rng.normal(size=(people, DIMENSION)).astype(np.float32)
-    linker = Linker(Site(), LinkerSettings(lateness=0), CALIBRATION)
+    linker = Linker(Site(), LinkerSettings(lateness=0))
     number, times = 0, []
 
     def update(person: int, start: float, end: float, weight: float) -> TrackletUpdate:

@@ -1,6 +1,6 @@
 """Simulate people in a network of cameras, with real crops: identities with exact ground truth.
 
-python benchmarks/replay.py [--data MARKET-1501] [--cameras 6] [--people 150] [--ablate] [--late 4] [--misses 0.1] ...
+python benchmarks/replay.py [--data MARKET-1501] [--cameras 6] [--people 150] [--ablate] [--late 4] [--misses 0.1] [--shift strong] [--no-site] ...
 
 Each detection gets the embedding of a crop of its person from that camera: of Market-1501's test identities with ``--data``, else of drawn
 figures. The real tracker follows the boxes of each camera, ``Linker`` links the growing tracklets, and ``associate`` links them at the end.
@@ -16,15 +16,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from camera_shift import STRENGTH, embedded
 
 from detectors import Detections
 from pipeline.config import load_config
+from pipeline.engine.file_run import reid_facts
 from pipeline.evaluation.identities import merged
 from pipeline.formats.mot import write_rows
+from pipeline.identities.recorded import calibrated
 from reid import Embedder
 from reid.datasets.layouts import read_split
-from reid.evaluation.retrieval import embed_split
-from tracker import DeepSort, Event, Linker, Site, Tracklets, TrackletUpdate, apply_events, associate
+from tracker import AssociationSettings, DeepSort, Event, Linker, Site, Tracklets, TrackletUpdate, apply_events, associate
 
 WIDTH, HEIGHT, TALL = 1280, 720, 200.0
 
@@ -57,9 +59,11 @@ class Appearance:
 
     of: list[dict[int, np.ndarray]]
     strangers: np.ndarray
-    slope: float
-    offset: float
-    gate: float
+    embedder: Embedder
+
+    def weighed(self, settings: AssociationSettings) -> AssociationSettings:
+        """``settings`` with the model's own evidence weights."""
+        return calibrated(settings, reid_facts(self.embedder))
 
 
 @dataclass
@@ -72,7 +76,9 @@ class Replay:
     updates: list[tuple[float, TrackletUpdate]] = field(default_factory=list)  # time of arrival, update
 
 
-def market_appearance(data: Path, embedder: Embedder, cameras: int, people: int, seed: int) -> Appearance:
+def market_appearance(
+    data: Path, embedder: Embedder, cameras: int, people: int, seed: int, shift: str = "none", cache: Path | None = None
+) -> Appearance:
     """Crops of test identities seen by at least four cameras. More than six cameras share the crops of Market-1501's six."""
     split = read_split(data, "gallery")
     rng = np.random.default_rng(seed)
@@ -80,7 +86,8 @@ def market_appearance(data: Path, embedder: Embedder, cameras: int, people: int,
     chosen = rng.permutation(ids)[:people]
     strangers = rng.permutation(np.flatnonzero(split.ids == 0))[:200]
     rows = np.concatenate([np.flatnonzero(np.isin(split.ids, chosen)), strangers])
-    part, embeddings = embed_split(embedder, split.take(rows))
+    part = split.take(rows)
+    embeddings = embedded(embedder, part.paths, part.cameras, shift, cache)
     of: list[dict[int, np.ndarray]] = []
     for person in chosen.tolist():
         mine: dict[int, np.ndarray] = {}
@@ -91,7 +98,7 @@ def market_appearance(data: Path, embedder: Embedder, cameras: int, people: int,
             if len(share):
                 mine[camera] = embeddings[share]
         of.append(mine)
-    return Appearance(of, embeddings[len(rows) - len(strangers) :], *calibration(embedder))
+    return Appearance(of, embeddings[len(rows) - len(strangers) :], embedder)
 
 
 def drawn_appearance(embedder: Embedder, cameras: int, people: int, seed: int) -> Appearance:
@@ -113,12 +120,7 @@ def drawn_appearance(embedder: Embedder, cameras: int, people: int, seed: int) -
     crops = [figure(colours[person], camera) for person in range(people) for camera in range(cameras) for _ in range(3)]
     rows = embedder.embed(crops).reshape(people, cameras, 3, -1)
     strangers = embedder.embed([figure(rng.integers(0, 256, (3, 3)), 0) for _ in range(20)])
-    return Appearance([dict(enumerate(mine)) for mine in rows], strangers, *calibration(embedder))
-
-
-def calibration(embedder: Embedder) -> tuple[float, float, float]:
-    pooled = embedder.facts.for_tracklets
-    return pooled.slope, pooled.offset, embedder.facts.calibration.gate
+    return Appearance([dict(enumerate(mine)) for mine in rows], strangers, embedder)
 
 
 def graph(world: World, rng: np.random.Generator) -> dict[tuple[int, int], tuple[float, float, float]]:
@@ -187,7 +189,7 @@ def _follow(
     world: World, appearance: Appearance, visits: list[tuple], clock: float, name: str, replay: Replay, rng: np.random.Generator
 ) -> None:
     """Run the tracker on one camera's boxes, and make an update of each tracklet every second."""
-    tracker = DeepSort(load_config().tracker.changed(gate=appearance.gate))
+    tracker = DeepSort(load_config().tracker.changed(gate=appearance.embedder.facts.calibration.gate))
     sums: dict[int, list] = {}  # track -> start, end, sum of embeddings, weight, time of the last update
     shown: dict[int, int] = {}  # visit -> crop on show
     for frame in range(int(world.minutes * 60 * world.rate)):
@@ -271,7 +273,7 @@ def idf1(replay: Replay, identities: dict[tuple[str, int], int]) -> float:
 def online(replay: Replay, appearance: Appearance, site: Site, sets: list[str]) -> tuple[list[Event], Linker, list[float]]:
     """The linker's events, the linker, and the seconds of each call."""
     config = load_config(sets=sets)
-    linker = Linker(site, config.linker, config.association.changed(slope=appearance.slope, offset=appearance.offset))
+    linker = Linker(site, config.linker, appearance.weighed(config.association))
     events, took = list[Event](), []
     for comes, update in replay.updates:
         began = time.perf_counter()
@@ -293,7 +295,7 @@ def offline(replay: Replay, appearance: Appearance, site: Site, sets: list[str])
         np.array([key[0] for key in keys], object), np.array([key[1] for key in keys]), np.array([row.start for row in rows]),
         np.array([row.end for row in rows]), np.stack([row.embedding for row in rows if row.embedding is not None]),
     )  # fmt: skip
-    settings = load_config(sets=sets).association.changed(slope=appearance.slope, offset=appearance.offset)
+    settings = appearance.weighed(load_config(sets=sets).association)
     return dict(zip(keys, associate(table, site, settings).ids.tolist(), strict=True))
 
 
@@ -326,6 +328,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="Market-1501; default: drawn figures")
     parser.add_argument("--reid", default=None)
+    parser.add_argument(
+        "--shift", choices=sorted(STRENGTH), default="none", help="of exposure, colour, blur and resolution, a camera's own"
+    )
+    parser.add_argument("--cache", type=Path, help="folder in which embeddings are kept")
+    parser.add_argument("--no-site", action="store_true", help="what the site file knows is not told")
     parser.add_argument("--ablate", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     for name, value in vars(World()).items():
@@ -335,7 +342,7 @@ def main() -> None:
     world = World(**{name: getattr(args, name) for name in vars(World())})
     embedder = Embedder(args.reid)
     if args.data:
-        appearance = market_appearance(args.data, embedder, world.cameras, world.people, world.seed)
+        appearance = market_appearance(args.data, embedder, world.cameras, world.people, world.seed, args.shift, args.cache)
     else:
         appearance = drawn_appearance(embedder, world.cameras, world.people, world.seed)
     replay = play(world, appearance)
@@ -343,7 +350,7 @@ def main() -> None:
     print(f"{world.cameras} cameras, {len(appearance.of)} people, {boxes} boxes, {tracks} tracks", flush=True)
     print(f"{'perfect linker of these tracks':52s} IDF1 {idf1(replay, ceiling(replay)):5.1f}", flush=True)
     for name, changes, sets in (("default", {}, []), *(ABLATIONS if args.ablate else ())):
-        site = replay.site.model_copy(update=changes)
+        site = Site() if args.no_site else replay.site.model_copy(update=changes)
         events, linker, took = online(replay, appearance, site, [*args.set, *sets])
         identities = apply_events({}, events)
         print(

@@ -30,6 +30,22 @@ class Calibration(BaseModel):
     offset: float
 
 
+class EvidenceWeights(BaseModel):
+    """What distances between embeddings mean on any site, nats: see ``tracker.linking.evidence``, whose fields these are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    distance: float
+    rival: float
+    same_camera: float
+    constant: float
+    prior: float = Field(ge=0)
+    first_distance: float
+    first_constant: float
+    vote_distance: float
+    vote_constant: float
+
+
 class BundleFacts(BaseModel):
     """Metadata of a bundle. ``mean`` and ``std`` apply to RGB in 0..255; crops are resized bilinearly to ``height`` x ``width`` px.
 
@@ -50,6 +66,7 @@ class BundleFacts(BaseModel):
     distance: Literal["cosine"] = "cosine"
     calibration: Calibration
     pooled: Calibration | None = Field(default=None, description="calibration of pooled tracklet embeddings")
+    evidence: EvidenceWeights | None = Field(default=None, description="what distances mean to association; bundles of before have none")
     data: str
     licence: str
     commit: str

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from tracker import AssociationSettings, Site, Tracklets, associate
 from tracker.linking import evidence
+from tracker.linking.association import log_odds, share
 from tracker.linking.clustering import average_linkage, reassign
+from tracker.linking.evidence import EvidenceWeights, SiteMeans
 
 
 def tracklets(rows, paths=None) -> Tracklets:
@@ -23,6 +25,7 @@ def tracklets(rows, paths=None) -> Tracklets:
 
 A, B, C = [1.0, 0, 0, 0.1], [0, 1.0, 0, 0.1], [0, 0, 1.0, 0.1]
 NOBODY = [0.0, 0, 0, 0]
+WIDE = 96
 
 
 # clustering
@@ -71,6 +74,100 @@ def test_neighbours_are_the_nearest_and_nobody_has_none():
     assert evidence.neighbours(rows, 1).tolist() == [[0, 2], [2, 3]]
     assert evidence.neighbours(rows, 40).tolist() == [[0, 2], [0, 3], [2, 3]]
     assert len(evidence.neighbours(rows[:1], 5)) == 0
+
+
+def crowd(rng, people, visits, cameras="ab", collapse=0.0, light=0.0, noise=0.35):
+    """Tracklets of ``people`` with ``visits`` each, and who they are; looks share a direction (``collapse``), and one per camera (``light``)."""
+    looks, shared, lights = rng.normal(size=(people, WIDE)), rng.normal(size=WIDE), {name: rng.normal(size=WIDE) for name in cameras}
+    rows, who = [], np.repeat(np.arange(people), visits)
+    for at, person in enumerate(who.tolist()):
+        name = cameras[int(rng.integers(len(cameras)))]
+        own = looks[person] + collapse * shared + light * lights[name]
+        rows.append((name, 100.0 * at, 100.0 * at + 10, own + rng.normal(0, noise, WIDE)))
+    return tracklets(rows), who
+
+
+def test_means_are_drawn_to_the_site_and_to_nothing():
+    means = SiteMeans()
+    means.add(0, np.tile([1.0, 0], (20, 1)))
+    means.add(1, np.tile([0.0, 1], (20, 1)), 0.5)
+    centres, spread = means.measure(3)
+    site = np.array([20, 10]) / (30 + 15)  # votes 20 and 10, and 20 of the mean vote, 0.75, for nothing
+    np.testing.assert_allclose(centres[2], site)  # a camera without tracklets
+    np.testing.assert_allclose(centres[0], (np.array([20, 0]) + 15 * site) / 35)
+    left = 20 * ((1 - centres[0, 0]) ** 2 + centres[0, 1] ** 2) + 10 * (centres[1, 0] ** 2 + (1 - centres[1, 1]) ** 2)
+    assert spread == pytest.approx((left + 3 * 0.8) / 33)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), collapse=st.sampled_from([0.0, 1.0, 2.0]), light=st.sampled_from([0.0, 1.0]))
+def test_two_people_are_about_one_apart_whatever_the_model_makes_of_the_site(seed, collapse, light):
+    rows, who = crowd(np.random.default_rng(seed), people=60, visits=2, collapse=collapse, light=light)
+    _, cameras = np.unique(rows.cameras, return_inverse=True)
+    looks = evidence.centred(rows.embeddings, cameras, 1.5, EvidenceWeights())
+    apart = 1 - looks @ looks.T
+    assert np.median(apart[who[:, None] != who]) == pytest.approx(1, abs=0.1)
+
+
+def test_who_is_seen_all_day_has_about_one_vote():
+    rng = np.random.default_rng(3)
+    looks = rng.normal(size=(31, WIDE))
+    who = np.r_[np.zeros(60, int), np.arange(1, 31)]
+    rows = looks[who] + rng.normal(0, 0.3, (90, WIDE))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    votes = evidence.one_vote_each(rows, np.zeros(90, int), 1.5, EvidenceWeights())
+    assert votes[:60].sum() < 2
+    assert np.median(votes[60:]) > 0.8
+
+
+def test_votes_of_many_are_those_of_the_few_that_stand_for_them(monkeypatch):
+    rows, _ = crowd(np.random.default_rng(5), people=30, visits=20)
+    cameras = np.unique(rows.cameras, return_inverse=True)[1]
+    every = evidence.one_vote_each(rows.embeddings, cameras, 1.5, EvidenceWeights())
+    monkeypatch.setattr(evidence, "MOST_VOTERS", 300)
+    some = evidence.one_vote_each(rows.embeddings, cameras, 1.5, EvidenceWeights())
+    assert every.sum() == pytest.approx(30, rel=0.3)
+    assert some.sum() == pytest.approx(every.sum(), rel=0.3)
+
+
+def test_rivals_by_hand():
+    # of camera 0: 0 and 1; of camera 1: 2, 3, 4, of whom 2 and 3 are likely one person
+    pairs = np.array([[0, 2], [0, 3], [0, 4], [1, 2], [2, 3]])
+    distance = np.array([0.3, 0.4, 0.6, 0.9, 0.2])
+    likely = np.array([False, False, False, False, True])
+    cameras = np.array([0, 0, 1, 1, 1])
+    margin = evidence.rivals(pairs, distance, likely, cameras, np.arange(5))
+    # 0 and 2: for 0 the rival is 4, as 3 is likely 2 himself; for 2 it is 1
+    assert margin[0] == pytest.approx((0.3 - 0.6) / 2 + max(0.3 - 0.9, -0.5) / 2)
+    # 0 and 4: for 0 it is 2; 4 knows no other of camera 0: a stranger
+    assert margin[2] == pytest.approx((0.6 - 0.3) / 2 + (0.6 - 1.0) / 2)
+    # 1 and 2: 1 knows nobody else there, 2 knows 0
+    assert margin[3] == pytest.approx((0.9 - 1.0) / 2 + min(0.9 - 0.3, 0.5) / 2)
+    np.testing.assert_array_equal(evidence.rivals(pairs, distance, likely, cameras, np.array([2])), margin[2:3])
+
+
+def test_the_number_of_matches_is_found_on_the_site():
+    for people, visits in ((40, 2), (8, 10)):
+        rows, who = crowd(np.random.default_rng(1), people, visits, noise=0.5)
+        pairs, odds = log_odds(rows, Site(), AssociationSettings())
+        chance = evidence.probability(odds)
+        assert 2 * chance.sum() / len(rows) == pytest.approx(visits - 1, rel=0.35)
+        same = who[pairs[:, 0]] == who[pairs[:, 1]]
+        assert chance[same].mean() > 0.7 > 0.1 > chance[~same].mean()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_evidence_does_not_depend_on_the_order_of_rows(seed):
+    rng = np.random.default_rng(seed)
+    rows, _ = crowd(rng, people=12, visits=5, collapse=1.0, light=0.5)
+    order = rng.permutation(len(rows))
+    table = np.full((2, len(rows), len(rows)), -99.0)
+    for out, where in ((table[0], np.arange(len(rows))), (table[1], order)):
+        pairs, odds = log_odds(rows.take(where), Site(), AssociationSettings())
+        pairs = np.sort(where[pairs], axis=1)
+        out[pairs[:, 0], pairs[:, 1]] = odds
+    np.testing.assert_allclose(table[0], table[1], atol=1e-3)
 
 
 def test_soon_speaks_for_and_late_against():
@@ -166,6 +263,30 @@ def test_people_over_two_cameras():
     assert (found.confidence[:4] > 0.5).all()
 
 
+def together(found, who) -> tuple[float, float]:
+    """Precision and recall of pairs."""
+    said, are = found.ids[:, None] == found.ids, who[:, None] == who
+    upper = np.triu(np.ones_like(said), 1)
+    return float((said & are & upper).sum() / (said & upper).sum()), float((said & are & upper).sum() / (are & upper).sum())
+
+
+@pytest.mark.parametrize(("people", "visits"), [(4, 15), (60, 2), (20, 8)], ids=["few people", "many people", "a shop"])
+@pytest.mark.parametrize("collapse", [0.0, 1.5], ids=["as trained", "a site on which all look alike"])
+def test_a_site_measures_itself(people, visits, collapse):
+    rows, who = crowd(np.random.default_rng(people), people, visits, collapse=collapse, light=0.5, noise=0.5)
+    precision, recall = together(associate(rows), who)
+    assert precision > 0.95
+    assert recall > 0.9
+
+
+def test_confidence_is_the_share_among_what_may_be():
+    assert share(0.0, []) == 1
+    assert share(2.0, [0.0, 1.0]) == pytest.approx(np.exp(2) / (np.exp(2) + 1 + np.exp(1)))
+    # two who look alike: the third fits both, so neither is sure
+    rows, _ = crowd(np.random.default_rng(2), 20, 3, noise=0.2)
+    assert associate(rows).confidence.mean() > 0.9
+
+
 def test_one_person_is_in_one_place_at_a_time():
     rows = [("a", 0, 10, A), ("a", 5, 15, A), ("b", 8, 12, A)]
     assert len(set(associate(tracklets(rows)).ids[:2].tolist())) == 2
@@ -178,7 +299,7 @@ def test_a_tracklet_without_looks_stays_alone_and_the_doubtful_is_listed():
     between = (np.array(A) + np.array(B)).tolist()
     found = associate(
         tracklets([("a", 0, 10, A), ("b", 12, 20, NOBODY), ("b", 30, 40, between)]),
-        settings=AssociationSettings(slope=25, offset=-6.6, shared_weight=0),
+        settings=AssociationSettings(evidence=EvidenceWeights(constant=-0.85)),  # a site of two leaves it open with the usual ones, too
     )
     assert found.ids.tolist() == [1, 2, 3]
     assert found.uncertain.tolist() == [[0, 2]]

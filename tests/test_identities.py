@@ -137,7 +137,7 @@ def test_pair_scores_by_hand():
             2,
             "typo.yaml, line 1: camera: unknown key; did you mean cameras?",
         ),
-        (["associate", "{run}", "-o", "{tmp}/o", "--set", "association.prior_tracklet=3"], 2, "did you mean association.prior_tracklets?"),
+        (["associate", "{run}", "-o", "{tmp}/o", "--set", "association.expected_match=3"], 2, "did you mean association.expected_matches?"),
         (["associate", "{run}", "-o", "{run}/door/tracks.txt"], 5, "cannot be written"),
         (["eval-identities", "{run}", "--gt", "dor={run}/door/gt.txt"], 2, "cameras: door, hall"),
         (["eval-identities", "{run}", "--gt", "door={run}/door/gt.txt"], 2, "no identities.parquet"),
@@ -151,3 +151,17 @@ def test_mistakes_are_told_in_a_line(run, tmp_path, words, code, says):
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_models_evidence_weights_travel_with_a_run_and_give_way_to_settings():
+    from pipeline.identities.recorded import calibrated
+    from reid.bundle import EvidenceWeights as InBundle
+    from tracker import AssociationSettings
+    from tracker.linking.evidence import EvidenceWeights
+
+    usual = EvidenceWeights()
+    assert set(InBundle.model_fields) == set(EvidenceWeights.model_fields)
+    facts = {"reid": "0" * 64, "evidence": InBundle(**(usual.model_dump() | {"rival": -3.5})).model_dump_json()}
+    assert calibrated(AssociationSettings(), facts).weighing == usual.changed(rival=-3.5)
+    assert calibrated(AssociationSettings(evidence=usual), facts).weighing == usual
+    assert calibrated(AssociationSettings(), FACTS).weighing == usual  # a bundle of before has none

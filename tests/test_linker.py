@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tracker import AssociationSettings, Linker, LinkerSettings, Site, Tracklets, TrackletUpdate, apply_events, associate
 from tracker.linking.clustering import agreement, revise
+from tracker.linking.evidence import EvidenceWeights
 
 A, B, C = [1.0, 0, 0, 0.1], [0, 1.0, 0, 0.1], [0, 0, 1.0, 0.1]
 
@@ -137,7 +138,7 @@ def test_the_floor_tells_who_stands_in_the_same_place():
     away = walk + np.array([0, 900, 0])
     doubtful = [0.6, 0.55, 0, 0.1]  # looks alone leave it open
     for path, same in ((walk, True), (away, False)):
-        linker = Linker(site, LinkerSettings(), AssociationSettings(slope=10, offset=-4))
+        linker = Linker(site, LinkerSettings(), AssociationSettings(evidence=EvidenceWeights(constant=4.5)))
         linker.add([update("a", 1, 0, 4, A, path=walk), update("b", 1, 0, 4, doubtful, path=path)])
         assert (len(set(apply_events({}, linker.finish()).values())) == 1) is same
 
@@ -274,3 +275,48 @@ def test_what_is_together_is_taken_apart_only_for_a_gain():
     together = np.array([0, 0, 1])
     assert revise(together, pairs, weights, -4, free, 0.0, margin=1.0).tolist() == [0, 1, 1]  # gains 2
     assert revise(together, pairs, weights, -4, free, 0.0, margin=3.0).tolist() == [0, 0, 1]
+
+
+# a small site measures itself anew as it grows
+
+
+def small_site(seed: int) -> tuple[list[TrackletUpdate], dict]:
+    rng = np.random.default_rng(seed)
+    looks, shared = rng.normal(size=(8, 96)), rng.normal(size=96)
+    updates, truth = [], {}
+    for track in range(40):
+        camera, who = "ab"[track % 2], int(rng.integers(8))
+        truth[camera, track] = who
+        updates.append(update(camera, track, 60.0 * track, 60.0 * track + 10, looks[who] + 1.5 * shared + rng.normal(0, 0.4, 96)))
+    return updates, truth
+
+
+def test_a_site_on_which_all_look_alike_is_linked_as_offline():
+    for seed in range(3):
+        updates, truth = small_site(seed)
+        identities, _, _ = linked(updates, settle=30)
+        offline = associate(
+            Tracklets(
+                np.array([one.camera for one in updates], object), np.array([one.track for one in updates]),
+                np.array([one.start for one in updates]), np.array([one.end for one in updates]), np.stack([one.embedding for one in updates]),
+            )
+        ).ids  # fmt: skip
+        live = np.array([identities[one.key] for one in updates])
+        who = np.array([truth[one.key] for one in updates])
+        for ids in (live, offline):
+            assert ((ids[:, None] == ids) == (who[:, None] == who)).mean() > 0.95
+
+
+def test_distances_are_those_of_offline_association():
+    updates, _ = small_site(0)
+    linker = Linker()
+    linker.add(updates[:30])
+    linker.finish()
+    graph = linker._graph
+    rows = np.flatnonzero(graph.looks["known"])
+    centre = graph._centres[graph.looks["camera"][rows]]
+    left = graph.looks["unit"][rows] - centre
+    left /= np.sqrt((left * left).sum(1) + graph._means.FLOOR * graph._spread)[:, None]
+    found = graph._distances(rows)[:, rows]
+    apart = np.isfinite(found)
+    np.testing.assert_allclose(found[apart], (1 - left @ left.T)[apart], atol=1e-4)

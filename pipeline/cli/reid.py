@@ -137,13 +137,19 @@ def export_reid(
     dimensions: Annotated[
         int | None, typer.Option(min=1, help="Number of principal components to reduce the embedding to, half whitened.")
     ] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="JSON of evidence weights fitted for this model. Default: those of association.evidence.")
+    ] = None,
 ) -> None:
     """Export a calibrated bundle. Several sources become one bundle with concatenated embeddings.
 
     Nothing is written if the exported embeddings differ from those of the sources.
     """
     with user_errors():
+        from reid.bundle import EvidenceWeights
         from reid.export.export import Form, export
 
-        facts, cosine = export(sources, data, writable_file(out, ".onnx"), precision_of(precision, get_args(Form)), dimensions)
+        weights = None if evidence is None else EvidenceWeights.model_validate_json(evidence.read_text(encoding="utf-8"))
+        form = precision_of(precision, get_args(Form))
+        facts, cosine = export(sources, data, writable_file(out, ".onnx"), form, dimensions, weights)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, minimum cosine to the sources {cosine:.7f}")

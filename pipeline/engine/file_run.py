@@ -27,7 +27,11 @@ def reid_facts(embedder: Embedder | None) -> dict[str, str]:
     if embedder is None:
         return {}
     calibration = embedder.facts.for_tracklets
-    return {"reid": embedder.session.sha256, "slope": str(calibration.slope), "offset": str(calibration.offset)}
+    weights = embedder.facts.evidence
+    return {
+        "reid": embedder.session.sha256, "slope": str(calibration.slope), "offset": str(calibration.offset),
+        **({} if weights is None else {"evidence": weights.model_dump_json()}),
+    }  # fmt: skip
 
 
 def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> list[Sink]:

@@ -22,7 +22,7 @@ RENAMED = {
     "tracker.keep": "tracker.max_lost",
     "tracker.edge": "tracker.edge_margin",
     "tracker.join": "tracker.join_threshold",
-    "association.visits": "association.prior_tracklets",
+    "association.visits": "association.expected_matches",
     "association.revisit": "association.revisit_time",
     "association.shared": "association.shared_weight",
     "association.missing": "association.missing_odds",

@@ -114,6 +114,6 @@ def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def facts_of(table: pa.Table) -> dict[str, str]:
-    """Metadata on the re-ID model: ``reid`` (SHA-256), ``slope`` and ``offset`` of its calibration."""
+    """Metadata on the re-ID model: ``reid`` (SHA-256), ``slope`` and ``offset`` of its calibration, ``evidence`` weights."""
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return {key: metadata[key] for key in ("reid", "slope", "offset") if key in metadata}
+    return {key: metadata[key] for key in ("reid", "slope", "offset", "evidence") if key in metadata}

@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.formats.paths import is_safe_name, run_labels
 from pipeline.formats.tracklet_table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
+from tracker.linking.evidence import EvidenceWeights
 from tracker.linking.updates import Key
 from tracker.refine import RefineSettings
 
@@ -37,7 +38,7 @@ class RecordedTracklets:
     names: tuple[str, ...]
     frames: tuple[np.ndarray, ...]
     boxes: tuple[np.ndarray, ...]
-    calibration: dict[str, float]
+    calibration: dict[str, str]
     weights: tuple[float, ...]
     best: tuple[int, ...]
     embeddings: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
@@ -80,9 +81,7 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
                 f"{folder}: embeddings of another re-ID model ({fact['reid'][:12]}) than those of {with_model[0][0]} "
                 f"({with_model[0][1]['reid'][:12]}): rerun with the same --reid"
             )
-    calibration: dict[str, float] = {
-        key: float(with_model[0][1][key]) for key in ("slope", "offset") if with_model and key in with_model[0][1]
-    }
+    calibration = with_model[0][1] if with_model else {}
     cameras = [set(table["camera"].to_pylist()) for table in tables]
     for folder, names in zip(folders, cameras, strict=True):
         check_cameras(folder / "tracklets.parquet", names)
@@ -134,13 +133,17 @@ def check_cameras(path: Path, names: Iterable[str]) -> None:
 S = TypeVar("S", AssociationSettings, RefineSettings)
 
 
-def calibrated(settings: S, facts: Mapping[str, float | str]) -> S:
-    """``settings`` with the calibration (``slope``, ``offset``) of a run, unless they set their own."""
+def calibrated(settings: S, facts: Mapping[str, str]) -> S:
+    """``settings`` with what a run carries of its re-ID model, ``slope`` and ``offset`` or ``evidence``, where they name no other."""
+    if isinstance(settings, AssociationSettings):
+        if settings.evidence is not None or "evidence" not in facts:
+            return settings
+        return settings.changed(evidence=EvidenceWeights.model_validate_json(facts["evidence"]))
     if settings.slope is not None or settings.offset is not None or "slope" not in facts:
         return settings
     return settings.changed(slope=float(facts["slope"]), offset=float(facts["offset"]))
 
 
 def identify(recorded: RecordedTracklets, site: Site, settings: AssociationSettings) -> Identities:
-    """Associate with the calibration of the runs, unless ``settings`` set their own."""
+    """Associate with the evidence weights of the runs, unless ``settings`` set their own."""
     return associate(recorded.tracklets, site, calibrated(settings, recorded.calibration))

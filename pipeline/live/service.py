@@ -86,10 +86,10 @@ class LiveRun:
             sinks = {name: [self.segments.sink(name)] for name in names}
             self.linking: LiveLinking | None = None
             if embedder is not None:
-                calibration = embedder.facts.for_tracklets
-                facts = {"slope": calibration.slope, "offset": calibration.offset}
                 self._model, self._state = embedder.session.sha256, out / "linker.state"
-                linker = restored(self._state, Linker(site, config.linker, calibrated(config.association, facts)), self._model)
+                linker = restored(
+                    self._state, Linker(site, config.linker, calibrated(config.association, reid_facts(embedder))), self._model
+                )
                 self.linking = LiveLinking(linker, self.events)
                 opened.callback(self._save)
             self.cameras = {}

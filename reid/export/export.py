@@ -18,7 +18,7 @@ from detectors.runtime.atomic_file import put
 from detectors.runtime.checkout import commit
 from detectors.runtime.precision import static_int8, to_half
 from detectors.runtime.session import open_model
-from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, open_bundle, sealed
+from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, EvidenceWeights, open_bundle, sealed
 from reid.datasets.layouts import read_split, recognise, unpacked
 from reid.datasets.split import Split, fingerprint, held_out, load_pictures
 from reid.evaluation.calibration import calibrate
@@ -176,11 +176,17 @@ def concatenated(sources: Sequence[Source], people: Split, dimensions: int | Non
 
 
 def export(
-    sources: Sequence[Path], data: Path, out: Path, precision: Form = "fp32", dimensions: int | None = None
+    sources: Sequence[Path],
+    data: Path,
+    out: Path,
+    precision: Form = "fp32",
+    dimensions: int | None = None,
+    evidence: EvidenceWeights | None = None,
 ) -> tuple[BundleFacts, float]:
     """Write ``out`` (.onnx) from checkpoints and bundles; returns its metadata and the minimum cosine to the sources.
 
-    Embeddings of several sources are concatenated. ``dimensions``: number of principal components, half whitened. Distances are
+    Embeddings of several sources are concatenated. ``dimensions``: number of principal components, half whitened. ``evidence``: what distances
+    mean to association, fitted over several sites, or association's own defaults. Distances are
     calibrated on the people that all recipes held out. Raises ValueError for sources that are neither or do not fit together, for other
     data than they were trained on, and if onnxruntime gives other embeddings (nothing is written then); OutputError if ``out`` cannot be
     written.
@@ -220,6 +226,7 @@ def export(
             std=tuple(STD.tolist()),
             dimension=rows.shape[1],
             calibration=calibrate(rows, held),
+            evidence=evidence,
             pooled=calibrate(*pool(rows, held)),
             data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
             licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",

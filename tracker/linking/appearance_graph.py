@@ -14,14 +14,20 @@ from tracker.linking.evidence import Tracklets
 from tracker.linking.updates import Key, TrackletUpdate
 from tracker.site import Site
 
+REVIEW, REVIEWED = 1.5, 512  # all looks are compared anew when there are so many times as many, up to so many
+RENEW = 1.02  # times the votes of before from which on the means are measured again
+
 
 class Tie(NamedTuple):
-    """Evidence between two looks, nats; ``total`` is the sum of the others."""
+    """Evidence between two looks, nats, the site's prior left out; ``total`` is the sum of the first three. ``chance``: 0..1, of looks and
+    prior as they were then.
+    """
 
     appearance: float
     time: float
     place: float
     total: float
+    chance: float
 
 
 class LookGraph:
@@ -40,7 +46,12 @@ class LookGraph:
         self.ties: dict[int, dict[int, Tie]] = {}
         self._best: dict[int, list[int]] = {}  # look -> its likeliest neighbours, as far as they were asked for
         self._cameras: dict[str, int] = {}
-        self._background = evidence.Background()
+        self._means, self._chances = evidence.SiteMeans(), 0.0  # of all looks compared so far; the sum over ties
+        self._centres, self._spread = np.zeros((0, 0), np.float32), self._means.USUAL_SPREAD  # as last measured,
+        self._measured = 0.0  # of so many votes
+        self._alike: dict[int, set[int]] = {}  # look -> neighbours that are likely the same person, by looks
+        self._voted: set[int] = set()
+        self._reviewed = 2  # looks that there were when all were compared anew
         self._waits = np.zeros((0, 0))
         self._first = math.inf
 
@@ -56,60 +67,145 @@ class LookGraph:
             sighting = self.sightings.add(look=look, **seen)
             self.seen[look] = {sighting}
             self.keys[sighting] = update.key
-            if update.embedding is not None:
-                self._background.add(camera, update.embedding)
         else:
             self.looks.put(look, **seen)
             self.sightings.put(sighting, **seen)
         if update.embedding is not None:
             self.looks.put(look, known=True, unit=update.embedding, sum=update.embedding * update.weight)
+            self._measure_from_centre(np.array([look]))
         return look, sighting
 
     @property
     def prior(self) -> float:
-        """Nats against any two being one person, the more the more there are."""
-        return self.settings.prior(len(self.sightings))
+        """Log odds that any two looks are one person's, from how many match so far."""
+        count = int(self.looks["known"].sum())
+        if count < 2:
+            return 0.0
+        matches = evidence.bounded_matches(self._chances, count, self.settings.expected_matches)
+        return self.settings.weighing.prior * evidence.prior_odds(matches, count)
 
-    def compare(self, rows: np.ndarray, time: float, paths: dict[int, TrackletUpdate]) -> None:
-        """Make the ties of ``rows`` (n,) of looks anew: to their nearest neighbours.
+    def outdated(self) -> list[int]:
+        """Looks whose ties were made when little was known of the site: all, each time that there are half as many more, up to ``REVIEWED``.
 
-        ``time``: now; ``paths``: look -> the tracklet, where it still lives and its path is known.
+        The means are made anew of them, too, as offline.
         """
-        for row in rows.tolist():
-            self._untie(row)
-        looks, shift = self.looks, self._background.shift(len(self._cameras))
-        rows = rows[looks["known"][rows]]
-        count = int(looks["known"].sum())
-        if not len(rows) or count < 2:
+        known = np.flatnonzero(self.looks["known"])
+        if not REVIEW * self._reviewed <= len(known) <= REVIEWED:
+            return []
+        self._reviewed = len(known)
+        units, cameras = self.looks["unit"][known], self.looks["camera"][known]
+        votes = evidence.one_vote_each(units, cameras, self.settings.expected_matches, self.settings.weighing)
+        self._means, self._measured, self._voted = evidence.SiteMeans(), -1.0, set(known.tolist())
+        for camera in np.unique(cameras).tolist():
+            mine = cameras == camera
+            self._means.add(camera, units[mine], votes[mine])
+        return known.tolist()
+
+    def _measure(self) -> None:
+        """Measure the site's means again where cameras or, by a fiftieth, votes have come; what is stored stays as it is."""
+        votes, width = self._means.votes, self.looks["unit"].shape[1]
+        if self._centres.shape[0] == len(self._cameras) and 0 <= votes <= RENEW * self._measured:
             return
-        distance = 1.0 - looks["unit"][rows] @ looks["unit"].T
-        distance += shift[looks["camera"][rows]][:, looks["camera"]].astype(np.float32)  # free rows take the last camera's: masked below
+        if votes:
+            means, self._spread = self._means.measure(len(self._cameras))
+            self._centres = means.astype(np.float32)
+        else:
+            self._centres = np.zeros((len(self._cameras), width), np.float32)
+        self._measured = votes
+        self._measure_from_centre(np.flatnonzero(self.looks["known"]))
+
+    def _measure_from_centre(self, rows: np.ndarray) -> None:
+        """Set ``scale`` of looks: 1 over their length as ``evidence.centred`` has it."""
+        if self._centres.shape[0] != len(self._cameras):
+            return  # all are measured before they are compared
+        for begin in range(0, len(rows), 1024):
+            some = rows[begin : begin + 1024]
+            left = self.looks["unit"][some] - self._centres[self.looks["camera"][some]]
+            length = np.einsum("nd,nd->n", left, left) + self._means.FLOOR * self._spread
+            self.looks["scale"][some] = 1 / np.sqrt(length)
+
+    def _distances(self, rows: np.ndarray) -> np.ndarray:
+        """(n, looks) distances of ``rows`` (n,) as ``evidence.centred`` measures them; inf where two cannot be one person or are nobody."""
+        looks = self.looks
+        left = looks["unit"][rows] - self._centres[looks["camera"][rows]]
+        alike = left @ looks["unit"].T
+        alike -= (left @ self._centres.T)[:, looks["camera"]]  # free rows take the last camera's: masked below
+        distance = 1.0 - alike * looks["scale"][rows][:, None] * looks["scale"]
         gap = np.maximum(looks["start"][rows][:, None], looks["start"]) - np.minimum(looks["end"][rows][:, None], looks["end"])
         distance[gap < self._least()[looks["camera"][rows]][:, looks["camera"]]] = np.inf
         distance[:, ~looks["known"]] = np.inf
         distance[np.arange(len(rows)), rows] = np.inf
-        most = min(self.settings.neighbours, count - 1)
+        return distance
+
+    def _margins(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
+        """(n, k) margins of looks' neighbours ``near`` (n, k) at distances ``far`` over rivals among them: see ``evidence.rivals``."""
+        camera, person = self.looks["camera"][near], self.looks["person"][near]
+        rival = camera[:, :, None] == camera[:, None, :]
+        rival &= (person[:, :, None] != person[:, None, :]) | (person[:, :, None] <= 0)
+        rival[:, np.arange(near.shape[1]), np.arange(near.shape[1])] = False
+        for row, some in enumerate(near.tolist()):
+            place = {look: at for at, look in enumerate(some)}
+            for at, look in enumerate(some):
+                rival[row, at, [place[other] for other in self._alike.get(look, ()) if other in place]] = False
+        nearest = np.where(rival, far[:, None, :], np.inf).min(2)
+        return np.clip(far - np.minimum(nearest, evidence.STRANGER), -evidence.CLIP, evidence.CLIP)
+
+    def compare(self, rows: np.ndarray, time: float, paths: dict[int, TrackletUpdate]) -> None:
+        """Make the ties of ``rows`` (n,) of looks anew: to their nearest neighbours.
+
+        ``time``: now; ``paths``: look -> the tracklet, where it still lives and its path is known. Rivals are those of the looks asked
+        about; whose person a look has been taken for says who is one.
+        """
+        looks = self.looks
+        rows = rows[looks["known"][rows]]
+        count = int(looks["known"].sum())
+        if not len(rows):
+            return
+        self._measure()
+        if count > 1:
+            for _ in range(2 if len(rows) == count else 1):  # of all at once the second time knows who is likely whom
+                self._tie(rows, min(self.settings.neighbours, count - 1), time, paths)
+        for row in rows.tolist():
+            if row not in self._voted:  # once, however it looks later
+                self._voted.add(row)
+                same = sum(tie.chance for tie in self.ties.get(row, {}).values())
+                self._means.add(int(looks["camera"][row]), looks["unit"][row][None], 1 / (1 + same))
+
+    def _tie(self, rows: np.ndarray, most: int, time: float, paths: dict[int, TrackletUpdate]) -> None:
+        distance = self._distances(rows)
         near = np.argpartition(distance, most - 1, axis=1)[:, :most]
-        at = np.repeat(np.arange(len(rows)), most), near.ravel()
-        at = tuple(part[np.isfinite(distance[at])] for part in at)
-        both = np.unique(np.sort(np.stack([rows[at[0]], at[1]], 1), axis=1), axis=0)
-        far = dict(zip(zip(rows[at[0]].tolist(), at[1].tolist(), strict=True), distance[at].tolist(), strict=True))
+        apart = np.take_along_axis(distance, near, 1)
+        margin = self._margins(near, apart)
+        for row in rows.tolist():
+            self._untie(row)
+        one, at = np.nonzero(np.isfinite(apart))
+        if not len(one):
+            return
+        pairs_of = np.sort(np.stack([rows[one], near[one, at]], 1), axis=1)
+        both, index = np.unique(pairs_of, axis=0, return_inverse=True)
+        seen_from = np.bincount(index.ravel())
+        far = np.bincount(index.ravel(), apart[one, at]) / seen_from
+        margins = np.bincount(index.ravel(), margin[one, at]) / seen_from
         local, index = np.unique(both, return_inverse=True)
         pairs = index.reshape(-1, 2)
         tracklets = self._tracklets(local, paths)
         span = min(max(time - self._first, 0.0), self.retention)
         when = self.settings.time_weight * evidence.time(tracklets, pairs, self.site, self.settings.revisit_time, span)
         where = evidence.ground(tracklets, pairs, self.site, self.settings.ground_noise, self.settings.floor_area)
-        far_apart = np.array([far.get((a, b), far.get((b, a), 0.0)) for a, b in both.tolist()])
-        looks_odds = evidence.appearance(far_apart, self.settings.slope, self.settings.offset)
-        least = self.settings.missing_odds + self.prior
-        for (a, b), tie in zip(
-            both.tolist(), map(Tie, looks_odds.tolist(), when.tolist(), where.tolist(), (looks_odds + when + where).tolist()), strict=True
-        ):
-            if tie.total > least:
-                self.ties.setdefault(a, {})[b] = tie
-                self.ties.setdefault(b, {})[a] = tie
-                self._best.pop(b, None)
+        same_camera = self.looks["camera"][both[:, 0]] == self.looks["camera"][both[:, 1]]
+        looks_odds = self.settings.weighing.odds(far, margins, same_camera)
+        prior = self.prior
+        chances = evidence.probability(looks_odds + prior)
+        told = np.flatnonzero(looks_odds + when + where > self.settings.missing_odds - prior)
+        columns = (looks_odds, when, where, looks_odds + when + where, chances)
+        for (a, b), tie in zip(both[told].tolist(), map(Tie, *(column[told].tolist() for column in columns)), strict=True):
+            self.ties.setdefault(a, {})[b] = tie
+            self.ties.setdefault(b, {})[a] = tie
+            self._chances += tie.chance
+            if tie.chance > 0.5:
+                self._alike.setdefault(a, set()).add(b)
+                self._alike.setdefault(b, set()).add(a)
+            self._best.pop(b, None)
 
     def _tracklets(self, rows: np.ndarray, paths: dict[int, TrackletUpdate]) -> Tracklets:
         """Looks as tracklets, each at its latest sighting; paths of those that live."""
@@ -142,7 +238,7 @@ class LookGraph:
         if not pairs:
             return np.zeros((0, 2), np.int64), np.zeros(0)
         prior = self.prior
-        odds = np.array([self.ties[region[a]][region[b]].total for a, b in pairs]) - prior
+        odds = np.array([self.ties[region[a]][region[b]].total for a, b in pairs]) + prior
         around = dict(place)
         for row in region:
             for at, other in enumerate(self._likeliest(row)):
@@ -150,7 +246,7 @@ class LookGraph:
                 for next_but_one in self._likeliest(other) if at < evidence.EXPANSION else ():
                     around.setdefault(next_but_one, len(around))
         cells = [
-            (at, around[other], self.ties[row][other].total - prior)
+            (at, around[other], self.ties[row][other].total + prior)
             for row, at in around.items() for other in self._likeliest(row) if other in around
         ]  # fmt: skip
         first, second, total = zip(*cells, strict=True)
@@ -179,6 +275,7 @@ class LookGraph:
         latest = kept if looks["end"][kept] >= looks["end"][gone] else gone
         unit = total / max(float(np.linalg.norm(total)), 1e-9)
         looks.put(kept, sum=total, unit=unit, start=looks["start"][latest], end=looks["end"][latest])
+        self._measure_from_centre(np.array([kept]))
         moved = self.seen.pop(gone)
         self.sightings["look"][sorted(moved)] = kept
         self.seen[kept] |= moved
@@ -189,6 +286,7 @@ class LookGraph:
         for sighting in self.seen.pop(look, ()):
             self.drop_sighting(sighting)
         self._untie(look)
+        self._voted.discard(look)
         self.looks.drop(look)
 
     def drop_sighting(self, sighting: int) -> None:
@@ -197,7 +295,10 @@ class LookGraph:
         self.sightings.drop(sighting)
 
     def _untie(self, look: int) -> None:
-        for other in self.ties.pop(look, {}):
+        for other, tie in self.ties.pop(look, {}).items():
+            self._chances -= tie.chance
+            self._alike.get(other, set()).discard(look)
             del self.ties[other][look]
             self._best.pop(other, None)
         self._best.pop(look, None)
+        self._alike.pop(look, None)

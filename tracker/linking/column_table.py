@@ -55,10 +55,20 @@ class Table:
 def looks_table(dimension: int) -> Table:
     """A row is a tracklet with an identity, or several settled ones of a person in a camera.
 
-    ``known``: it has an embedding, ``unit`` (d,); ``sum``: the same before normalisation, weighted by quality; ``start``, ``end``: of its latest sighting.
+    ``known``: it has an embedding, ``unit`` (d,); ``sum``: the same before normalisation, weighted by quality; ``scale``: 1 over its distance from
+    what its camera sees in all; ``start``, ``end``: of its latest sighting.
     """
     zero, never = np.zeros(dimension, np.float32), np.array(-np.inf)
-    return Table(known=np.array(False), unit=zero, sum=zero, person=np.array(-1), camera=np.array(-1), start=never, end=never)
+    return Table(
+        known=np.array(False),
+        unit=zero,
+        sum=zero,
+        person=np.array(-1),
+        camera=np.array(-1),
+        start=never,
+        end=never,
+        scale=np.array(0, np.float32),
+    )
 
 
 def sightings_table() -> Table:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 
+from detectors.runtime.settings import Settings
 from tracker.site import Link, Site
 
 EXPANSION, LIKELY = 2, 0.3  # neighbours that a row's own are averaged with, and from which probability on
 UNCALIBRATED = 25.0, -8.5  # slope and offset of an MPN on pooled embeddings
+CLIP, MOST_RIVALS = 0.5, 6  # distance over which a margin tells no more, and neighbours that are looked at for a rival
+STRANGER = 1.0  # distance of two people, on any site
+EM_ROUNDS, MATCHES_TRUST = 4, 20.0
+MOST_VOTERS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,74 +53,237 @@ class Tracklets:
         return Tracklets(self.cameras[rows], self.tracks[rows], self.start[rows], self.end[rows], self.embeddings[rows], paths)
 
 
-def neighbours(embeddings: np.ndarray, most: int) -> np.ndarray:
-    """(m, 2) pairs (a < b, each once) of every row and its ``most`` nearest by cosine; rows of zeros have none."""
-    known = np.flatnonzero(embeddings.any(1))
-    rows, most = embeddings[known], min(most, len(known) - 1)
+def neighbours(rows: np.ndarray, most: int) -> np.ndarray:
+    """(m, 2) pairs (a < b, each once) of every row (n, d) and the ``most`` with which its product is greatest; rows of zeros have none."""
+    known = np.flatnonzero(rows.any(1))
+    held, most = rows[known], min(most, len(known) - 1)
     if most < 1:
         return np.zeros((0, 2), np.int64)
-    pairs, chunk = [], max(64, 16_000_000 // len(rows))  # memory stays the same however many there are
-    for begin in range(0, len(rows), chunk):
-        similarity = rows[begin : begin + chunk] @ rows.T
+    pairs, chunk = [], max(64, 16_000_000 // len(held))  # memory stays the same however many there are
+    for begin in range(0, len(held), chunk):
+        similarity = held[begin : begin + chunk] @ held.T
         similarity[np.arange(len(similarity)), np.arange(begin, begin + len(similarity))] = -np.inf
         nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
         pairs.append(np.stack([np.repeat(np.arange(begin, begin + len(similarity)), most), nearest.ravel()], 1))
     both = np.sort(known[np.concatenate(pairs)], axis=1)
-    code = np.unique(both[:, 0] * len(embeddings) + both[:, 1])
-    return np.stack([code // len(embeddings), code % len(embeddings)], 1)
+    code = np.unique(both[:, 0] * len(rows) + both[:, 1])
+    return np.stack([code // len(rows), code % len(rows)], 1)
 
 
-def distances(embeddings: np.ndarray, pairs: np.ndarray, chunk: int = 20_000) -> np.ndarray:
-    """(m,) float64 cosine distances of ``pairs`` (m, 2) of unit rows."""
+def distances(rows: np.ndarray, pairs: np.ndarray, chunk: int = 20_000) -> np.ndarray:
+    """(m,) float64: 1 less the product of ``pairs`` (m, 2) of rows."""
     out = np.empty(len(pairs))
     for begin in range(0, len(pairs), chunk):
         a, b = pairs[begin : begin + chunk].T
-        out[begin : begin + chunk] = 1.0 - np.einsum("nd,nd->n", embeddings[a], embeddings[b])
+        out[begin : begin + chunk] = 1.0 - np.einsum("nd,nd->n", rows[a], rows[b])
     return out
 
 
 def appearance(distance: np.ndarray, slope: float | None, offset: float | None) -> np.ndarray:
     """Log odds of the same person at a cosine distance, from the model's calibration (Platt, 1999; one pair in two the same).
 
-    None: that of an MPN on pooled embeddings.
+    None: that of an MPN on pooled embeddings. Within one camera and a few seconds; over a site see ``looks_alike``.
     """
     return -((UNCALIBRATED[0] if slope is None else slope) * distance + (UNCALIBRATED[1] if offset is None else offset))
 
 
-class Background:
-    """How alike people look from camera to camera, whoever they are: what distances have to be corrected by.
+class EvidenceWeights(Settings):
+    """What the distances of a site mean, in nats; they belong to a re-ID model and are the same for all sites."""
 
-    Two cameras' light and angle bring all pairs across them nearer or farther; the mean of a camera's embeddings shows by how
-    much (score normalisation). Trusted by n / (n + ``trust``) of the camera with fewer, n, tracklets.
+    distance: float = Field(
+        default=-8.1, title="Distance", description="Nats per unit of distance between embeddings, as centred on the site."
+    )
+    rival: float = Field(default=-6.8, title="Rivals", description="Nats per unit of the margin over rivals: how much nearer others are.")
+    same_camera: float = Field(default=-1.2, title="Same camera", description="Nats where one camera saw both.")
+    constant: float = Field(default=6.6, title="Constant", description="Nats of every pair.")
+    prior: float = Field(
+        default=0.5, ge=0, title="Prior", description="Weight of the log odds of the number of matches estimated on the site."
+    )
+    first_distance: float = Field(default=-13.0, title="First distance", description="As `distance`, before rivals are known.")
+    first_constant: float = Field(default=10.8, title="First constant", description="As `constant`, before rivals are known.")
+    vote_distance: float = Field(
+        default=-10.9, title="Vote distance", description="As `first_distance`, of embeddings before they are centred."
+    )
+    vote_constant: float = Field(
+        default=8.9, title="Vote constant", description="As `first_constant`, of embeddings before they are centred."
+    )
+
+    def guess(self, distance: np.ndarray) -> np.ndarray:
+        """Log odds before rivals are known."""
+        return self.first_distance * distance + self.first_constant
+
+    def odds(self, distance: np.ndarray, margin: np.ndarray, same_camera: np.ndarray) -> np.ndarray:
+        """Log odds of pairs, their site's prior left out."""
+        return self.distance * distance + self.rival * margin + self.same_camera * same_camera + self.constant
+
+
+class SiteMeans:
+    """What everybody on a site has in common, in each camera's eyes, and how far people spread around it: measured on the site, without labels.
+
+    A model sees people on cameras that it never saw as more alike than they are, and each camera adds a light of its own. Looks are therefore
+    measured from their camera's mean. That is drawn towards the site's, and the site's towards 0, as by ``TRUST`` tracklets more of the mean vote; the
+    spread towards ``USUAL_SPREAD``, as by ``SPREAD_TRUST`` votes. Each person has about one vote, however often they are seen: whoever is seen
+    all day must not be the mean, where directions tell nothing.
     """
 
-    def __init__(self, trust: float = 50.0) -> None:
-        self.trust = trust
+    TRUST, USUAL_SPREAD, SPREAD_TRUST, FLOOR = 20.0, 0.8, 3.0, 0.2
+
+    def __init__(self) -> None:
         self._sums: list[np.ndarray] = []
-        self._counts: list[int] = []
+        self._votes: list[float] = []
+        self.count = 0
 
-    def add(self, camera: int, embeddings: np.ndarray) -> None:
-        """Take in (d,) or (n, d) unit rows of a camera by its number."""
-        rows = np.atleast_2d(embeddings)
+    def add(self, camera: int, embeddings: np.ndarray, votes: np.ndarray | float = 1.0) -> None:
+        """Take in (n, d) unit rows of a camera by its number, with (n,) ``votes``."""
         while len(self._sums) <= camera:
-            self._sums.append(np.zeros(rows.shape[1]))
-            self._counts.append(0)
-        self._sums[camera] += rows.sum(0)
-        self._counts[camera] += len(rows)
+            self._sums.append(np.zeros(embeddings.shape[1]))
+            self._votes.append(0.0)
+        weights = np.broadcast_to(np.asarray(votes, float), len(embeddings))
+        self._sums[camera] += weights @ embeddings
+        self._votes[camera] += float(weights.sum())
+        self.count += len(weights)
 
-    def shift(self, cameras: int) -> np.ndarray:
-        """(cameras, cameras) to add to a distance; 0 where too little is known."""
-        out = np.zeros((cameras, cameras))
-        counts = np.array(self._counts, float)
-        if counts.sum() < 2:
-            return out
-        means = np.stack(self._sums) / np.maximum(counts, 1)[:, None]
-        alike = means @ means.T
-        both = np.outer(counts, counts)
-        fewer = np.minimum.outer(counts, counts)
-        known = len(counts)
-        out[:known, :known] = (alike - (alike * both).sum() / both.sum()) * fewer / (fewer + self.trust)
-        return out
+    @property
+    def votes(self) -> float:
+        """All that were taken in."""
+        return sum(self._votes)
+
+    def measure(self, cameras: int) -> tuple[np.ndarray, float]:
+        """(cameras, d) means, and the spread: the mean squared length of what is left of unit rows."""
+        trust = self.TRUST * self.votes / max(self.count, 1)
+        sums, votes = np.zeros((cameras, self._sums[0].shape[0])), np.zeros(cameras)
+        sums[: len(self._sums)], votes[: len(self._votes)] = np.stack(self._sums), self._votes
+        site = sums.sum(0) / (votes.sum() + trust)
+        means = (sums + trust * site) / (votes + trust)[:, None]
+        left = votes.sum() - 2 * (means * sums).sum() + (votes * (means * means).sum(1)).sum()
+        return means, float((left + self.SPREAD_TRUST * self.USUAL_SPREAD) / (votes.sum() + self.SPREAD_TRUST))
+
+
+def means_of(embeddings: np.ndarray, cameras: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, float]:
+    """The means (cameras, d) and the spread of (n, d) rows of ``cameras`` (n,), with (n,) ``votes``; rows of zeros have none."""
+    known, means, every = embeddings.any(1), SiteMeans(), int(cameras.max()) + 1
+    for camera in range(every):
+        mine = (cameras == camera) & known
+        means.add(camera, embeddings[mine], votes[mine])
+    return means.measure(every)
+
+
+def one_vote_each(embeddings: np.ndarray, cameras: np.ndarray, usual: float, weights: EvidenceWeights) -> np.ndarray:
+    """(n,) votes: 1 over the number of tracklets that are likely the same person's, by their distance from each other in units of the spread.
+
+    Of many tracklets, by those evenly taken ones that stand for all.
+    """
+    count = len(embeddings)
+    centres, spread = means_of(embeddings, cameras, np.ones(count))
+    rows = (embeddings - centres.astype(np.float32)[cameras]) / np.float32(np.sqrt(2 * spread))
+    known = np.flatnonzero(embeddings.any(1))
+    asked = known[np.linspace(0, len(known) - 1, min(len(known), MOST_VOTERS)).astype(np.int64)]
+    length = np.einsum("nd,nd->n", rows, rows)
+
+    def guesses(some: np.ndarray) -> np.ndarray:
+        apart = np.maximum(length[some][:, None] + length[asked] - 2 * rows[some] @ rows[asked].T, 0)
+        odds = weights.vote_distance * apart + weights.vote_constant
+        odds[some[:, None] == asked] = -np.inf
+        return odds
+
+    between = guesses(asked)[np.triu_indices(len(asked), 1)]
+    matches = matches_on_site(between[between > -10], len(asked), usual, 1.0) if len(asked) > 1 else usual
+    prior = prior_odds(matches, len(asked))
+    out, chunk = np.zeros(count), max(64, 4_000_000 // max(len(asked), 1))
+    for begin in range(0, len(known), chunk):
+        some = known[begin : begin + chunk]
+        out[some] = 1 / (1 + probability(guesses(some) + prior).sum(1) * len(known) / len(asked))
+    return out
+
+
+def centred(embeddings: np.ndarray, cameras: np.ndarray, usual: float, weights: EvidenceWeights) -> np.ndarray:
+    """(n, d) float32 rows measured from their ``cameras``' (n,) means, of length 1 and less; zeros stay zeros.
+
+    1 less the product of two is their distance on this site: about 1 for two people, whatever the model makes of the site. What is near the mean
+    stays shorter than 1 (``FLOOR``, of the spread): its direction is noise.
+    """
+    known = embeddings.any(1)
+    if not known.any():
+        return np.zeros_like(embeddings, np.float32)
+    centres, spread = means_of(embeddings, cameras, one_vote_each(embeddings, cameras, usual, weights))
+    out = embeddings - centres.astype(np.float32)[cameras]
+    out /= np.sqrt(np.einsum("nd,nd->n", out, out) + SiteMeans.FLOOR * spread)[:, None].astype(np.float32)
+    out[~known] = 0
+    return out.astype(np.float32)
+
+
+def rivals(pairs: np.ndarray, distance: np.ndarray, likely: np.ndarray, cameras: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """(k,) margin of the pairs at ``asked`` (k,) over their rivals, the mean of both sides; bounded to +-``CLIP``.
+
+    One side's margin is the ``distance`` (m,) of ``pairs`` (m, 2) less that to the nearest in the other's camera (``cameras`` (n,)) who is not the other:
+    the nearest of whom the pair with the other is not ``likely`` (m,) bool, or a stranger at ``STRANGER`` where nobody is nearer. Kin to the
+    ratio test (Lowe, 2004) and to adaptive score normalisation (Matejka et al., 2017).
+    """
+    count, every = len(cameras), int(cameras.max(initial=0)) + 1
+    both, far = np.concatenate([pairs, pairs[:, ::-1]]), np.concatenate([distance, distance])
+    key = both[:, 0] * every + cameras[both[:, 1]]
+    order = np.lexsort((both[:, 1], far, key))
+    sorted_key, sorted_far, sorted_other = key[order], far[order], both[order, 1]
+    one = np.unique((pairs[:, 0] * count + pairs[:, 1])[likely])
+    todo = np.concatenate([asked, asked + len(pairs)])
+    margin = np.clip(far[todo] - STRANGER, -CLIP, CLIP)
+    left, place = np.arange(len(todo)), np.searchsorted(sorted_key, key[todo])
+    for _ in range(MOST_RIVALS):
+        inside = place[left] < len(sorted_key)
+        left = left[inside]
+        left = left[sorted_key[place[left]] == key[todo[left]]]
+        if not len(left):
+            break
+        other, rival = both[todo[left], 1], sorted_other[place[left]]
+        code = np.minimum(other, rival) * count + np.maximum(other, rival)
+        found = np.searchsorted(one, code)
+        same = (other == rival) | (found < len(one)) & (one[np.minimum(found, len(one) - 1)] == code if len(one) else False)
+        done = left[~same]
+        margin[done] = np.clip(far[todo[done]] - np.minimum(sorted_far[place[done]], STRANGER), -CLIP, CLIP)
+        left = left[same]
+        place[left] += 1
+    return 0.5 * (margin[: len(asked)] + margin[len(asked) :])
+
+
+def prior_odds(matches: float, count: int) -> float:
+    """Log odds that any two of ``count`` tracklets are one person, where each has so many ``matches``."""
+    return float(np.log(matches / max(count - 1 - matches, 0.5)))
+
+
+def bounded_matches(total: float, count: int, usual: float) -> float:
+    """Matches of a tracklet from the ``total`` of its pairs' probabilities over ``count``, drawn to the ``usual`` as by ``MATCHES_TRUST`` tracklets more."""
+    return min((2 * total + usual * MATCHES_TRUST) / (count + MATCHES_TRUST), 0.6 * (count - 1))
+
+
+def matches_on_site(odds: np.ndarray, count: int, usual: float, prior: float) -> float:
+    """How many of ``count`` tracklets match one, from the log odds of their pairs (m,), by EM; pairs not listed are no matches."""
+    matches = min(usual, 0.6 * (count - 1))
+    for _ in range(EM_ROUNDS):
+        matches = bounded_matches(float(probability(odds + prior * prior_odds(matches, count)).sum()), count, usual)
+    return matches
+
+
+def looks_alike(
+    pairs: np.ndarray, distance: np.ndarray, cameras: np.ndarray, usual: float, weights: EvidenceWeights, least: float
+) -> tuple[np.ndarray, float]:
+    """(m,) log odds of ``pairs`` (m, 2) from ``distance`` (m,) on a site whose tracklets are of ``cameras`` (n,); and its prior, which is in them.
+
+    First a guess from distances, then twice the margin over those whom the round before took for others. The number of matches is
+    estimated on the site by EM from the ``usual`` one. Pairs that no margin brings over ``least`` have the worst.
+    """
+    count, same = len(cameras), cameras[pairs[:, 0]] == cameras[pairs[:, 1]]
+    if not len(pairs):
+        return np.zeros(0), 0.0
+    odds = weights.guess(distance)
+    prior = prior_odds(matches_on_site(odds, count, usual, 1.0), count)
+    margin = np.full(len(pairs), CLIP)
+    for _ in range(2):
+        likely = odds + prior > 0
+        asked = np.flatnonzero(weights.odds(distance, np.full(len(pairs), -CLIP), same) + prior > least)
+        margin[asked] = rivals(pairs, distance, likely, cameras, asked)
+        odds = weights.odds(distance, margin, same)
+        prior = weights.prior * prior_odds(matches_on_site(odds, count, usual, weights.prior), count)
+    return odds + prior, prior
 
 
 def gaps(tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:

@@ -186,6 +186,7 @@ class Linker:
             if ended:
                 over.append(key)
         asked += self._contradicted(asked)
+        asked += sorted(set(self._graph.outdated()) - set(asked))
         events: list[Event] = []
         paths = {live.look: live.update for live in self._live.values() if live.look >= 0 and live.update.path is not None}
         self._graph.compare(np.array(asked, np.int64), time, paths)
@@ -237,7 +238,7 @@ class Linker:
         for row in asked:
             near = self._graph.ties.get(row, {})
             likely = [
-                other for other in sorted(near, key=lambda other: (-near[other].total, other)) if near[other].total - prior > UNLIKELY
+                other for other in sorted(near, key=lambda other: (-near[other].total, other)) if near[other].total + prior > UNLIKELY
             ]
             people = dict.fromkeys(int(person[other]) for other in likely if person[other] > 0)
             touched[row] = {*list(people)[:MOST_PEOPLE], int(person[row])} - {0} | {-other - 1 for other in likely if other in asked}
