@@ -294,7 +294,7 @@ def small_site(seed: int) -> tuple[list[TrackletUpdate], dict]:
 def test_a_site_on_which_all_look_alike_is_linked_as_offline():
     for seed in range(3):
         updates, truth = small_site(seed)
-        identities, _, _ = linked(updates, settle=30)
+        identities, _, _ = linked(updates)
         offline = associate(
             Tracklets(
                 np.array([one.camera for one in updates], object), np.array([one.track for one in updates]),
