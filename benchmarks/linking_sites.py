@@ -4,7 +4,7 @@ python benchmarks/linking_sites.py --market MARKET-1501 --cuhk03 CUHK03 [--cache
 
 CUHK03 lies as PERSON/CAMERA_n.jpg, in any folders (its labelled pictures, two cameras). A site is some people of a set; a tracklet some pictures of
 one in a camera, embeddings averaged. Each walks through once: the tracklets of a person follow each other 5 to 600 seconds apart, log-uniform, and last
-10. The sites, each drawn several times from people on whom no weight was fitted:
+10. The sites, each drawn several times from people on whom --fit fits nothing (the defaults of the code have seen some of them):
 
 - cuhk03: 100 people, 2 to 5 pictures a tracklet; cuhk03 whole: 100 people, a tracklet of all pictures in each of the two cameras, the hardest
 - market: 5, 10, 20 and 50 people; shifted: 10, 20, 50 and 75, each camera with its own exposure, colours, blur and resolution (``camera_shift``)
