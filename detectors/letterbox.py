@@ -21,8 +21,11 @@ class Fit:
 
     def to_source(self, boxes: np.ndarray) -> np.ndarray:
         """(n, 4) boxes in input pixels -> source pixels, clipped to the image."""
-        out = (boxes - np.array([self.left, self.top] * 2, np.float32)) / np.array([self.scale_x, self.scale_y] * 2, np.float32)
-        return out.clip(0, np.array([self.width, self.height] * 2, np.float32)).astype(np.float32)
+        return self.unclipped(boxes).clip(0, np.array([self.width, self.height] * 2, np.float32)).astype(np.float32)
+
+    def unclipped(self, boxes: np.ndarray) -> np.ndarray:
+        """(n, 4) boxes in input pixels -> source pixels, also beyond the image."""
+        return (boxes - np.array([self.left, self.top] * 2, np.float32)) / np.array([self.scale_x, self.scale_y] * 2, np.float32)
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
@@ -63,3 +66,10 @@ def letterbox(image: np.ndarray, rows: int, columns: int, centre: bool = True) -
     out = np.full((rows, columns, 3), 114, np.uint8)
     out[top : top + h, left : left + w] = resized
     return out, fit
+
+
+def stretch(image: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, Fit]:
+    """(h, w, 3) uint8 -> (rows, columns, 3) uint8 whatever its proportions, and its ``Fit``."""
+    height, width = image.shape[:2]
+    resized = image if (rows, columns) == (height, width) else cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return resized, Fit(height, width, columns / width, rows / height, 0, 0)

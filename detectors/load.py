@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from detectors.detections import Detections
+from detectors.heads import HeadName
 from detectors.onnx import OnnxDetector
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device
@@ -24,8 +25,15 @@ class Detector(Protocol):
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]: ...
 
 
+def several(value: Any) -> Any:
+    """``person``, ``person, rider`` or ``0`` as a list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class DetectorSettings(Settings):
-    """The person detector, a YOLO model. Other classes are ignored."""
+    """The person detector. Other classes are ignored."""
 
     model: str = Field(
         default="person-s",
@@ -43,6 +51,16 @@ class DetectorSettings(Settings):
         ge=32,
         title="Input size",
         description="Longest side of the model's input. Default: the model's own. ultralytics: `imgsz`.",
+    )
+    head: HeadName | None = Field(
+        default=None,
+        title="Output head",
+        description="Format of the output of an `.onnx` file (docs/detector.md has a table). Default: recognised by shape and values.",
+    )
+    classes: Annotated[tuple[str | int, ...], Field(min_length=1), BeforeValidator(several)] | None = Field(
+        default=None,
+        title="Classes",
+        description="Names or indices of the model's classes to detect. Default: all that mean a person (`person`, `pedestrian`, `human`, ...).",
     )
     device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
     threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
@@ -68,9 +86,13 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
         from detectors.ultralytics_backend import UltralyticsDetector
 
         device = None if settings.device == "auto" else {"tensorrt": "cuda"}.get(settings.device, settings.device)
-        return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device=device)
+        if settings.head is not None:
+            raise ModelError(f"{model}: detector.head is for .onnx files; ultralytics reads its own models")
+        return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device, settings.classes)
     else:
         raise ModelError(
             f"detector {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a model for ultralytics (yolo11m.pt)"
         )
-    return OnnxDetector(path, settings.confidence, settings.iou, settings.size, device=settings.device, threads=settings.threads)
+    return OnnxDetector(
+        path, settings.confidence, settings.iou, settings.size, settings.device, settings.threads, settings.head, settings.classes
+    )

@@ -1,90 +1,168 @@
-"""YOLO detectors in ONNX. Head type, person class and input size are read from the model."""
+"""Detectors in ONNX. Head, classes of people and input size are read from the model, or given."""
 
 from __future__ import annotations
 
-import ast
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from detectors.detections import MAX_DETECTIONS, Detections
-from detectors.letterbox import Fit, as_bgr, input_size, letterbox
-from detectors.person_class import person_class
+from detectors.first_frames import FirstFrames
+from detectors.heads import COCO_91, HEADS, HeadName, Scene, listed, of_each, recognise
+from detectors.letterbox import Fit, as_bgr, input_size
+from detectors.metadata import read_metadata
+from detectors.person_class import person_classes
+from detectors.preparation import TYPES, place, to_input
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device, Session, open_model
 
-Head = Literal["yolo", "end2end", "yolox"]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of a detection model: type of its ``head``, index of the ``person`` class, input ``stride`` in px, ``fixed`` (rows, columns) or None."""
+    """Layout of a detection model.
 
-    head: Head
-    person: int
-    stride: int
-    fixed: tuple[int, int] | None
-
-
-def read_layout(session: Session) -> Layout:
-    """Read the layout of an open model from the shape of its output and ultralytics' metadata.
-
-    Raises ModelError if the input is not an image, the output is not a known YOLO head, or no class is a person.
+    ``heads``: the possible heads, one unless the model has found nothing yet that tells two apart; they are prepared for alike. ``people``:
+    indices of the classes of people. ``stride``: of the input, in px; ``fixed`` (rows, columns) or None; ``batch``: images in each run, None:
+    any; ``classes``: number of classes that the metadata name, or None; ``extra``: whether columns follow the scores (masks, key points);
+    ``kind``: numpy type of the input; ``channels_last``: its axes; ``sized``: numpy type of a second input that takes the image's size, or None.
     """
+
+    heads: tuple[HeadName, ...]
+    people: tuple[int, ...] = (0,)
+    stride: int = 32
+    fixed: tuple[int, int] | None = None
+    batch: int | None = None
+    classes: int | None = None
+    extra: bool = False
+    kind: Any = np.float32
+    channels_last: bool = False
+    sized: Any = None
+
+
+def read_input(session: Session) -> Layout:
+    """What the inputs of a model say. Raises ModelError if they are not images, with or without their sizes."""
+    first, *others = session.session.get_inputs()
     shape = session.input_shape
-    if len(shape) != 4 or shape[1] != 3:
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ModelError(f"{session.path}: a detector takes (batch, 3, height, width), this model takes {shape}")
-    if isinstance(shape[0], int) and shape[0] != 1:
-        raise ModelError(f"{session.path}: has a fixed batch of {shape[0]} images; export it with a dynamic batch or a batch of 1")
-    fixed = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
-    names = ast.literal_eval(session.metadata["names"]) if "names" in session.metadata else None
-    person = 0 if names is None else person_class(names, str(session.path))  # COCO and person models without names: class 0
-    stride = int(float(session.metadata.get("stride", 32)))
-    rows, columns = fixed or (2 * stride, 2 * stride)
-    try:  # shapes in the file may be symbolic: run a small image
-        out = session.run(np.zeros((1, 3, rows, columns), np.float32))[0].shape
-    except Exception as error:  # onnxruntime raises many untyped pybind exceptions
-        raise ModelError(f"{session.path}: does not run on a {columns}x{rows} image ({str(error).splitlines()[0][:120]})") from None
-    cells = sum((rows // s) * (columns // s) for s in (8, 16, 32))
-    if len(out) == 3 and out[2] == 6 and out[1] != cells:
-        return Layout("end2end", person, stride, fixed)
-    if len(out) == 3 and out[2] == cells and out[1] > 4 + person:
-        return Layout("yolo", person, stride, fixed)
-    if len(out) == 3 and out[1] == cells and out[2] > 5 + person:
-        return Layout("yolox", person, stride, fixed)
-    raise ModelError(f"{session.path}: output {out} is not a known YOLO head (v8/v11, end-to-end, YOLOX)")
+    if first.type not in TYPES:
+        raise ModelError(f"{session.path}: a detector takes images in float or uint8, this model takes {first.type}")
+    sized = None
+    if others:
+        kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
+        if len(others) > 1 or others[0].type not in kinds or list(others[0].shape)[1:] != [2]:
+            told = ", ".join(f"{entry.name} {entry.shape}" for entry in others)
+            raise ModelError(f"{session.path}: takes more than images and their sizes: {told}")
+        sized = kinds[others[0].type]
+    last = shape[1] != 3
+    height, width = (shape[1], shape[2]) if last else (shape[2], shape[3])
+    fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    batch = shape[0] if isinstance(shape[0], int) else None
+    return Layout((), fixed=fixed, batch=batch, kind=TYPES[first.type], channels_last=last, sized=sized)
 
 
-def yolox_grid(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) cell corners and (n, 1) strides of YOLOX's feature maps (stride 8, 16, 32), in output order."""
-    cells, strides = [], []
-    for stride in (8, 16, 32):
-        y, x = np.mgrid[: rows // stride, : columns // stride]
-        cells.append(np.stack([x.ravel(), y.ravel()], 1))
-        strides.append(np.full((y.size, 1), stride))
-    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+def read_layout(session: Session, head: HeadName | None = None, classes: Sequence[str | int] | None = None) -> Layout:
+    """Read the layout of an open model from its inputs, its metadata and what it gives for a picture of noise.
+
+    ``head``: its head; None: recognised by the shape and the values of the outputs. ``classes``: names or indices of the classes to
+    detect; None: all whose name means a person. Raises ModelError if the input is not an image, no head or more than one fits, or no class
+    is a person.
+    """
+    facts, layout = read_metadata(session.metadata), read_input(session)
+    layout = replace(layout, stride=facts.stride, extra=facts.task in ("pose", "segment"))
+    if facts.task in ("classify", "obb", "semantic", "depth"):
+        raise ModelError(f"{session.path}: its task is {facts.task!r}: a detector gives upright boxes (task 'detect')")
+    if facts.names is not None:
+        layout = replace(layout, people=person_classes(facts.names, str(session.path), classes), classes=max(facts.names, default=0) + 1)
+    outputs, scene = probe(session, layout, facts.size)
+    shapes = ", ".join(str(array.shape) for array in outputs)
+    try:
+        images = of_each(outputs, layout.batch or 1)
+    except ValueError:
+        raise ModelError(unknown(session, shapes, layout)) from None
+    fitting, likely = recognise(images[0], scene)
+    if head is not None:
+        if head not in fitting:
+            said = f"; by its shape it could be {', '.join(fitting)}" if fitting else ""
+            raise ModelError(f"{session.path}: detector.head: output {shapes} is not the output of {head}{said}")
+        likely = [head]
+    if not likely:
+        raise ModelError(unknown(session, shapes, layout, fitting))
+    if len({(HEADS[name].colours, HEADS[name].placement) for name in likely}) > 1:
+        raise ModelError(f"{session.path}: output {shapes} could be of {' or '.join(likely)}: say which with detector.head")
+    layout = replace(layout, heads=tuple(likely))
+    if facts.names is None:
+        people = (1,) if any(one.ndim == 2 and one.shape[1] == COCO_91 for one in images[0]) else (0,)
+        layout = replace(layout, people=people if classes is None else indices(classes, session.path))
+    try:
+        for name in likely:
+            HEADS[name].decode(images[0], layout.people, 0.5, scene)
+    except IndexError:
+        raise ModelError(f"{session.path}: detector.classes: the model has no class {max(layout.people)}; its output is {shapes}") from None
+    return layout
 
 
-def decode(output: np.ndarray, layout: Layout, confidence: float, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decode one image's raw output: (n, 4) boxes in input pixels and (n,) scores of people, score at least ``confidence``."""
-    if layout.head == "end2end":
-        keep = (output[:, 4] >= confidence) & (output[:, 5].round() == layout.person)
-        return output[keep, :4], output[keep, 4]
-    if layout.head == "yolo":
-        scores = output[4 + layout.person]
-        keep = np.flatnonzero(scores >= confidence)
-        centre, size, scores = output[:2, keep].T, output[2:4, keep].T, scores[keep]
-    else:
-        scores = output[:, 4] * output[:, 5 + layout.person]
-        keep = np.flatnonzero(scores >= confidence)
-        cells, strides = yolox_grid(rows, columns)
-        centre, size, scores = (output[keep, :2] + cells[keep]) * strides[keep], np.exp(output[keep, 2:4]) * strides[keep], scores[keep]
-    return np.concatenate([centre - size / 2, centre + size / 2], 1), scores
+def indices(classes: Sequence[str | int], path: Path) -> tuple[int, ...]:
+    """Classes of a model that names none. Raises ModelError for a name."""
+    for one in classes:
+        if not str(one).strip().isdecimal():
+            raise ModelError(f"{path}: detector.classes: the model names no classes, so {one!r} must be an index (COCO: 0 is the person)")
+    return tuple(sorted({int(one) for one in classes}))
+
+
+def unknown(session: Session, shapes: str, layout: Layout, fitting: Sequence[str] = ()) -> str:
+    """The message about an output that no head gives."""
+    named = "" if layout.classes is None else f" with the {layout.classes} classes of its metadata"
+    if fitting:
+        return (
+            f"{session.path}: output {shapes} has the shape of {', '.join(fitting)} but not the values (scores in 0..1, boxes in the units of "
+            f"that head); known heads: {', '.join(HEADS)}; if one is right, name it with detector.head"
+        )
+    return f"{session.path}: output {shapes} is not a known head{named}; known heads: {', '.join(HEADS)}"
+
+
+def probe(session: Session, layout: Layout, size: int) -> tuple[list[np.ndarray], Scene]:
+    """The outputs for a picture of noise. A model of any input size runs on a small one, or else on ``size`` px.
+
+    Raises ModelError if it runs on neither.
+    """
+    small = (3 * layout.stride, 4 * layout.stride)
+    message = ""
+    for rows, columns in [layout.fixed] if layout.fixed else [small, (size, size)]:
+        noise = np.random.default_rng(0).integers(60, 190, (rows // 16 + 1, columns // 16 + 1, 3), np.uint8)
+        picture = cv2.resize(noise, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        try:
+            outputs = infer(session, layout, [picture], "rgb")
+        except Exception as error:  # onnxruntime raises many untyped pybind exceptions
+            message = message or f"does not run on a {columns}x{rows} image ({str(error).splitlines()[0][:120]})"
+            continue
+        if all(isinstance(array, np.ndarray) and array.dtype.kind in "fiu" for array in outputs):
+            return outputs, scene_of(session, layout, outputs, rows, columns)
+        message = message or "its outputs are not arrays of numbers"
+    raise ModelError(f"{session.path}: {message}")
+
+
+def infer(session: Session, layout: Layout, images: Sequence[np.ndarray], colours: Any) -> list[np.ndarray]:
+    """Run (rows, columns, 3) uint8 BGR images of one size; a model of a fixed batch gets its first image again in the places left."""
+    filled = [*images, *[images[0]] * ((layout.batch or 0) - len(images))]
+    batch = to_input(filled, colours, layout.kind, layout.channels_last)
+    if layout.sized is None:
+        return session.run(batch)
+    rows, columns = images[0].shape[:2]
+    return session.run(batch, np.array([[columns, rows]] * len(filled), layout.sized))
+
+
+def scene_of(session: Session, layout: Layout, outputs: Sequence[np.ndarray], rows: int, columns: int) -> Scene:
+    """The ``Scene`` of outputs for an input of (rows, columns) px."""
+    return Scene(rows, columns, layout.classes, layout.extra, session.output_names, listed(outputs))
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, iou: float, max_detections: int = MAX_DETECTIONS) -> np.ndarray:
@@ -97,50 +175,83 @@ def nms(boxes: np.ndarray, scores: np.ndarray, iou: float, max_detections: int =
 
 
 class OnnxDetector:
-    """A YOLO model in ONNX (v8/v11 heads, end-to-end heads without NMS, YOLOX).
+    """A detector in ONNX with any head of ``HEADS``.
 
     ``confidence``: least score; ``iou``: NMS threshold. ``size``: longest side of a dynamic input in pixels; None: as the model's
-    metadata say. Images of one shape run as one batch if the model allows it. Raises ModelError as ``open_model`` and
-    ``read_layout`` do.
+    metadata say. ``head``, ``classes``: as in ``read_layout``. Images of one shape run as one batch if the model allows it. Warns once if
+    what it finds in the first pictures does not look like detections. Raises ModelError as ``open_model`` and ``read_layout`` do.
     """
 
     def __init__(
-        self, path: Path, confidence: float, iou: float, size: int | None = None, device: Device = "auto", threads: int = 0
+        self,
+        path: Path,
+        confidence: float,
+        iou: float,
+        size: int | None = None,
+        device: Device = "auto",
+        threads: int = 0,
+        head: HeadName | None = None,
+        classes: Sequence[str | int] | None = None,
     ) -> None:
         self.session = open_model(path, device, threads)
-        self.layout = read_layout(self.session)
+        self.layout = read_layout(self.session, head, classes)
         self.confidence, self.iou = confidence, iou
-        declared = ast.literal_eval(self.session.metadata.get("imgsz", "[640, 640]"))
-        self.size = size or max(declared)
+        self.size = size or read_metadata(self.session.metadata).size
+        if size and self.layout.fixed and max(self.layout.fixed) != size:
+            log.warning("%s: takes %dx%d px only; detector.size=%d is not used", path.name, *self.layout.fixed[::-1], size)
+        self.first = FirstFrames(
+            f"{path.name} (read as {' or '.join(self.layout.heads)}, classes {', '.join(map(str, self.layout.people))})",
+            "If there are people in them, the model may be misread: see detector.head and detector.classes",
+        )
+        log.info("%s", self.first.model)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """(h, w, 3) uint8 BGR images -> one ``Detections`` each, in source pixels, best score first."""
+        """(h, w, 3) uint8 BGR images -> one ``Detections`` each, in source pixels, best score first.
+
+        Raises ModelError if boxes of a model that has found none before could be of two heads.
+        """
         found = [Detections.empty()] * len(images)
+        head = HEADS[self.layout.heads[0]]
         groups: dict[tuple[int, int], list[tuple[int, np.ndarray, Fit]]] = defaultdict(list)
         for index, image in enumerate(images):
             image = as_bgr(image)
-            rows, columns = self.layout.fixed or input_size(image.shape[0], image.shape[1], self.size, self.layout.stride)
-            groups[rows, columns].append((index, *letterbox(image, rows, columns, centre=self.layout.head != "yolox")))
-        batchable = not isinstance(self.session.input_shape[0], int)
+            rows, columns = self.layout.fixed or self._input_size(*image.shape[:2])
+            groups[rows, columns].append((index, *place(image, rows, columns, head.placement)))
         for (rows, columns), members in groups.items():
-            for chunk in [members] if batchable else [[member] for member in members]:
-                outputs = self.session.run(to_input([fitted for _, fitted, _ in chunk], self.layout.head))[0]
-                for (index, _, fit), output in zip(chunk, outputs, strict=True):
-                    boxes, scores = decode(output, self.layout, self.confidence, rows, columns)
-                    if self.layout.head != "end2end":
-                        kept = nms(boxes, scores, self.iou)
-                        boxes, scores = boxes[kept], scores[kept]
-                    boxes = fit.to_source(boxes)
-                    seen = (boxes[:, 2:] > boxes[:, :2]).all(1)  # a box that lies in the padding has no area in the source
-                    found[index] = Detections(boxes[seen], scores[seen].clip(0, 1))
+            most = self.layout.batch or len(members)
+            for chunk in (members[at : at + most] for at in range(0, len(members), most)):
+                outputs = infer(self.session, self.layout, [fitted for _, fitted, _ in chunk], head.colours)
+                scene = scene_of(self.session, self.layout, outputs, rows, columns)
+                for (index, _, fit), output in zip(chunk, of_each(outputs, self.layout.batch or len(chunk)), strict=False):
+                    found[index] = self._detections(output, scene, fit)
         return found
 
+    def _input_size(self, height: int, width: int) -> tuple[int, int]:
+        if HEADS[self.layout.heads[0]].placement == "stretch":
+            return self.size, self.size
+        return input_size(height, width, self.size, self.layout.stride)
 
-def to_input(images: list[np.ndarray], head: Head) -> np.ndarray:
-    """(rows, columns, 3) uint8 BGR images -> (n, 3, rows, columns) float32: BGR in 0..255 for YOLOX, RGB in 0..1 for the others."""
-    batch = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
-    scale = np.float32(1 if head == "yolox" else 1 / 255)
-    for at, image in enumerate(images):
-        for channel, plane in enumerate(cv2.split(image)):  # one channel at a time is fastest
-            np.multiply(plane, scale, out=batch[at, channel if head == "yolox" else 2 - channel])
-    return batch
+    def _detections(self, output: list[np.ndarray], scene: Scene, fit: Fit) -> Detections:
+        """Detections of one image, from its outputs."""
+        if len(self.layout.heads) > 1:
+            self._decide(output, scene)
+        head = HEADS[self.layout.heads[0]]
+        boxes, scores = head.decode(output, self.layout.people, self.confidence, scene)
+        if head.nms or len(self.layout.people) > 1:  # a head without NMS may find one person in two classes
+            kept = nms(boxes, scores, self.iou)
+            boxes, scores = boxes[kept], scores[kept]
+        self.first.add(fit.height, fit.width, fit.unclipped(boxes), scores)
+        boxes = fit.to_source(boxes)
+        seen = (boxes[:, 2:] > boxes[:, :2]).all(1)  # a box that lies in the padding has no area in the source
+        return Detections(boxes[seen], scores[seen].clip(0, 1))
+
+    def _decide(self, output: list[np.ndarray], scene: Scene) -> None:
+        """Keep the heads whose values fit, once there are values."""
+        if not any(array.size for array in output):
+            return
+        likely = tuple(name for name in self.layout.heads if HEADS[name].likely(output, scene))
+        if len(likely) != 1:
+            raise ModelError(
+                f"{self.session.path}: its boxes could be of {' or '.join(likely or self.layout.heads)}: say which with detector.head"
+            )
+        self.layout = replace(self.layout, heads=likely)

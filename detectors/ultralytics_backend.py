@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from detectors.detections import MAX_DETECTIONS, Detections
+from detectors.first_frames import FirstFrames
 from detectors.letterbox import as_bgr
-from detectors.person_class import person_class
+from detectors.person_class import person_classes
 from detectors.runtime.errors import ModelError
 
 
@@ -30,14 +31,26 @@ def open_ultralytics(model: str, task: str | None = None) -> Any:
 class UltralyticsDetector:
     """A detector run by ultralytics. A ``.pt`` file is a pickle: opening one executes the code in it.
 
-    ``confidence``: least score; ``iou``: NMS threshold; ``size``: longest side of the input in pixels, None: the model's own.
-    Raises ModelError as ``open_ultralytics`` does, and if none of its classes is a person.
+    ``confidence``: least score; ``iou``: NMS threshold; ``size``: longest side of the input in pixels, None: the model's own; ``classes``:
+    names or indices of those to detect, None: all that mean a person. Raises ModelError as ``open_ultralytics`` does, and if it has no
+    such class.
     """
 
-    def __init__(self, model: str, confidence: float, iou: float, size: int | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        confidence: float,
+        iou: float,
+        size: int | None = None,
+        device: str | None = None,
+        classes: Sequence[str | int] | None = None,
+    ) -> None:
         self.model = open_ultralytics(model, "detect")
-        person = person_class(self.model.names, model)
-        self.options = {"conf": confidence, "iou": iou, "max_det": MAX_DETECTIONS, "classes": [person], "device": device, "verbose": False}
+        people = list(person_classes(self.model.names, model, classes))
+        self.options = {"conf": confidence, "iou": iou, "max_det": MAX_DETECTIONS, "classes": people, "device": device, "verbose": False}
+        if len(people) > 1:
+            self.options["agnostic_nms"] = True  # one person in two classes is one box
+        self.first = FirstFrames(str(model), "If there are people in them, see detector.classes")
         if size:
             self.options["imgsz"] = size
 
@@ -46,4 +59,7 @@ class UltralyticsDetector:
         if not len(images):
             return []
         results = self.model.predict([as_bgr(image) for image in images], **self.options)
-        return [Detections(r.boxes.xyxy.cpu().numpy(), r.boxes.conf.cpu().numpy().clip(0, 1)) for r in results]
+        found = [Detections(r.boxes.xyxy.cpu().numpy(), r.boxes.conf.cpu().numpy().clip(0, 1)) for r in results]
+        for image, one in zip(images, found, strict=True):
+            self.first.add(image.shape[0], image.shape[1], one.boxes, one.scores)
+        return found

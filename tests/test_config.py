@@ -123,7 +123,7 @@ def test_mistakes_in_set_are_named(item, words):
         ("conf=0.5", "the setting is detector.confidence$"),
         ("imgsz=640", "the setting is detector.size$"),
         ("detector.half=true", "unknown key; the model file sets the precision"),
-        ("classes=[0]", "only people are detected"),
+        ("classes=[0]", "detector.classes"),
         ("vid_stride=2", "the setting is reading.every$"),
     ],
 )

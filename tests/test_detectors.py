@@ -1,4 +1,4 @@
-"""Detectors: geometry of the letterbox, decoding of every head, and what happens to odd pictures and bad models."""
+"""Detectors: geometry of the letterbox, and what happens to odd pictures and bad models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from detectors import Detections, load_detector
 from detectors.letterbox import as_bgr, input_size, letterbox
 from detectors.load import WEIGHTS, DetectorSettings
-from detectors.onnx import Layout, decode, nms, yolox_grid
+from detectors.onnx import nms
 from detectors.runtime.atomic_file import put
 from detectors.runtime.errors import ModelError, OutputError, PasserbyError, writing
 from detectors.training.evaluate import evaluate, sequence
@@ -42,24 +42,6 @@ def test_a_drawn_square_is_where_the_fit_says():
     ys, xs = np.nonzero(image[..., 0] > 160)
     box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
     np.testing.assert_allclose(fit.to_source(box), [[300, 100, 400, 200]], atol=0.5)
-
-
-def test_every_head_is_decoded():
-    boxes = np.array([[10, 20, 30, 60]], np.float32)
-    yolo = np.zeros((6, 84), np.float32)  # two classes, the person is the second
-    yolo[:, 5] = [20, 40, 20, 40, 0.2, 0.9]
-    np.testing.assert_allclose(decode(yolo, Layout("yolo", 1, 32, None), 0.5, 64, 64)[0], boxes)
-    end = np.array([[10, 20, 30, 60, 0.9, 0], [0, 0, 5, 5, 0.8, 7], [0, 0, 5, 5, 0.1, 0]], np.float32)
-    found, scores = decode(end, Layout("end2end", 0, 32, None), 0.5, 64, 64)
-    np.testing.assert_allclose(found, boxes)
-    assert scores.tolist() == [pytest.approx(0.9)]
-    cells, strides = yolox_grid(64, 64)
-    yolox = np.zeros((84, 7), np.float32)
-    at = 64 + 5  # a cell of stride 16
-    yolox[at] = [20 / 16 - cells[at, 0], 40 / 16 - cells[at, 1], np.log(20 / 16), np.log(40 / 16), 0.9, 1.0, 0.0]
-    found, scores = decode(yolox, Layout("yolox", 0, 32, (64, 64)), 0.5, 64, 64)
-    np.testing.assert_allclose(found, boxes, rtol=1e-5)
-    assert strides[at] == 16
 
 
 def test_nms_keeps_the_best_of_each():
@@ -106,7 +88,7 @@ def test_models_that_do_not_fit_are_named(tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match="onnxruntime cannot load it"):
         load_detector(str(tmp_path / "text.onnx"))
-    with pytest.raises(ModelError, match="not a known YOLO head"):
+    with pytest.raises(ModelError, match="is not a known head"):
         from reid.shipped import WEIGHTS
 
         load_detector(str(next(WEIGHTS.glob("*.onnx"))))

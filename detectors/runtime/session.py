@@ -31,9 +31,15 @@ class Session:
     def input_shape(self) -> list[Any]:
         return self.session.get_inputs()[0].shape
 
-    def run(self, batch: Any) -> list[Any]:
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(output.name for output in self.session.get_outputs())
+
+    def run(self, batch: Any, *others: Any) -> list[Any]:
+        """All outputs for a ``batch`` as first input, and the ``others`` as the inputs after it."""
         began = time.perf_counter()
-        out = self.session.run(None, {self.session.get_inputs()[0].name: batch})
+        names = [entry.name for entry in self.session.get_inputs()]
+        out = self.session.run(None, dict(zip(names, (batch, *others), strict=False)))
         self.seconds += time.perf_counter() - began
         return out
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from detectors.heads import HEADS
 from detectors.letterbox import as_bgr, input_size, letterbox
-from detectors.onnx import read_layout, to_input
+from detectors.onnx import read_layout
+from detectors.preparation import to_input
 from detectors.runtime.precision import metadata, static_int8, to_half
 from detectors.runtime.session import open_model
 
@@ -34,7 +36,7 @@ def int8(path: Path, out: Path, images: Iterable[np.ndarray], size: int) -> None
         image = as_bgr(image)
         return letterbox(image, *input_size(image.shape[0], image.shape[1], size, layout.stride))[0]
 
-    inputs = ({"images": to_input([fitted(image)], layout.head)} for image in itertools.islice(images, RANGE_IMAGES))
+    inputs = ({"images": to_input([fitted(image)], HEADS[layout.heads[0]].colours)} for image in itertools.islice(images, RANGE_IMAGES))
     static_int8(path, out, inputs, QUANTISED, head_layers)
     model = onnx.load(out)
     onnx.helper.set_model_props(model, facts | {"precision": "int8"})

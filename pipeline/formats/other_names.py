@@ -133,7 +133,6 @@ ELSEWHERE = {
     "fp16": Ours("detector.model", "the model file sets the precision; choose an FP16 or INT8 model in detector.model (person-n is INT8)",
                  same=False),
     "int8": Ours("detector.model", "the model file sets the precision; choose an INT8 model in detector.model (person-n)", same=False),
-    "classes": Ours("detector.model", "only people are detected; other classes of detector.model are ignored", same=False),
     "agnostic_nms": Ours("detector.model", "only people are detected, so NMS has one class", same=False),
     "max_det": Ours("detector.confidence", "the number of detections per frame is fixed at 300; raise detector.confidence for fewer",
                     same=False),

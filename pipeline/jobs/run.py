@@ -136,6 +136,8 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
     try:
         results = file_run.run(cameras, config, out, detector, embedder, journal, watch, stop, watcher(cameras))
         done = not stop()
+        if (first := getattr(detector, "first", None)) is not None:
+            first.finish()  # a short run has fewer pictures than the detector's self-check waits for
     finally:
         journal.close(remove=done)
     for result in results:
