@@ -20,7 +20,12 @@ SMALL = World(cameras=3, people=8, minutes=3, visits=4, misses=0, false_boxes=0,
 
 
 @pytest.fixture(scope="module")
-def appearance() -> Appearance:
+def embedder() -> Embedder:
+    return Embedder()
+
+
+@pytest.fixture(scope="module")
+def appearance(embedder) -> Appearance:
     """Eight people as vectors, a little different in each camera and crop."""
     rng = np.random.default_rng(0)
     person, camera = rng.normal(size=(8, 64)), rng.normal(0, 0.15, (3, 64))
@@ -29,7 +34,7 @@ def appearance() -> Appearance:
     strangers = rng.normal(size=(10, 64))
     return Appearance(
         [dict(enumerate(mine.astype(np.float32))) for mine in crops],
-        (strangers / np.linalg.norm(strangers, axis=1, keepdims=True)).astype(np.float32), 20.0, -8.0, 0.4,
+        (strangers / np.linalg.norm(strangers, axis=1, keepdims=True)).astype(np.float32), embedder,
     )  # fmt: skip
 
 
