@@ -53,6 +53,30 @@ def train_reid(
             print(f"trained: {train(recipe.model_copy(update={'seed': seed}), data, folder, resume)}")
 
 
+@reid_app.command("distil")
+def distil_reid(
+    config: Recipe,
+    crops: Annotated[
+        list[Path],
+        typer.Option(help="Repeatable: re-ID dataset, YOLO dataset (images/, labels/), or folder of images of one person each."),
+    ],
+    teacher: Annotated[Path, typer.Option(help="Model to imitate: OpenVINO IR (.xml, BGR 0-255) or bundle (.onnx).")],
+    out: Out,
+    watch: Annotated[
+        Path | None, typer.Option(help="Re-ID dataset that is not trained on: evaluated after each epoch, as is and centred per camera.")
+    ] = None,
+    threads: Threads = None,
+    resume: Resume = False,
+) -> None:
+    """Train MPN to imitate a teacher's embeddings, on images of people without labels."""
+    with user_errors(), progress_log():
+        from reid.training.distillation import distil
+        from reid.training.recipe import DistilRecipe
+
+        recipe = read_recipe(config, DistilRecipe, threads)
+        print(f"distilled: {distil(recipe, crops, teacher, writable_folder(out), watch, resume)}")
+
+
 @reid_app.command("eval")
 def evaluate_reid(
     model: Annotated[str, typer.Argument(help="Shipped name, bundle (.onnx), or embeddings of any model (.npz: names, rows).")],
@@ -62,6 +86,9 @@ def evaluate_reid(
         typer.Option(help="Image to write: 16 queries with their ten nearest matches, correct ones framed green, wrong ones red."),
     ] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Also evaluate after k-reciprocal re-ranking.")] = False,
+    centred: Annotated[
+        bool, typer.Option("--centred", help="Also evaluate after subtracting the mean embedding of each camera (of the gallery, shrunk).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a re-ID model: CMC, mAP, mINP; open set: TPIR at FPIR 1 and 10 %, TPR at FPR 0.1 and 1 %."""
@@ -70,6 +97,7 @@ def evaluate_reid(
 
         from reid import Embedder
         from reid.datasets.layouts import read_split
+        from reid.evaluation.centring import CameraMeans
         from reid.evaluation.openset import open_set
         from reid.evaluation.rank_sheet import rank_sheet
         from reid.evaluation.rerank import reranked
@@ -86,6 +114,11 @@ def evaluate_reid(
             gallery, gallery_rows = embed_split(embedder, gallery)
         found = retrieval(query_rows, query.ids, query.cameras, gallery_rows, gallery.ids, gallery.cameras)
         figures = asdict(found) | asdict(open_set(gallery_rows, gallery))
+        if centred:
+            means = CameraMeans.of(gallery_rows, gallery.cameras)
+            moved = means.centred(query_rows, query.cameras), means.centred(gallery_rows, gallery.cameras)
+            again = retrieval(moved[0], query.ids, query.cameras, moved[1], gallery.ids, gallery.cameras)
+            figures |= {f"centred_{name}": value for name, value in (asdict(again) | asdict(open_set(moved[1], gallery))).items()}
         if rerank:
             better = reranked(query_rows, gallery_rows)
             again = evaluate_ranking(lambda part: better[part], query.ids, query.cameras, gallery.ids, gallery.cameras)
@@ -140,6 +173,9 @@ def export_reid(
     evidence: Annotated[
         Path | None, typer.Option(help="JSON of evidence weights fitted for this model. Default: those of association.evidence.")
     ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="--data has no image that was trained on: calibrate on all of its people.")
+    ] = False,
 ) -> None:
     """Export a calibrated bundle. Several sources become one bundle with concatenated embeddings.
 
@@ -151,5 +187,5 @@ def export_reid(
 
         weights = None if evidence is None else EvidenceWeights.model_validate_json(evidence.read_text(encoding="utf-8"))
         form = precision_of(precision, get_args(Form))
-        facts, cosine = export(sources, data, writable_file(out, ".onnx"), form, dimensions, weights)
+        facts, cosine = export(sources, data, writable_file(out, ".onnx"), form, dimensions, weights, unseen)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, minimum cosine to the sources {cosine:.7f}")

@@ -19,7 +19,7 @@ from detectors.runtime.checkout import commit
 from detectors.runtime.precision import static_int8, to_half
 from detectors.runtime.session import open_model
 from reid.bundle import KEY, SEAL, UNSEALED, BundleFacts, EvidenceWeights, open_bundle, sealed
-from reid.datasets.layouts import read_split, recognise, unpacked
+from reid.datasets.layouts import Layout, read_split, recognise, unpacked
 from reid.datasets.split import Split, fingerprint, held_out, load_pictures
 from reid.evaluation.calibration import calibrate
 from reid.evaluation.openset import pool
@@ -27,9 +27,10 @@ from reid.export.joining import CROPS, EMBEDDINGS, OPSET, Network, joined
 from reid.export.whitening import half_whitening
 from reid.network.mpn import Inference
 from reid.network.packing import pack, unpack
+from reid.training.distillation import build_student
 from reid.training.pixels import MEAN, STD, embeddings, to_tensor
-from reid.training.recipe import Recipe
-from reid.training.train import HELD_OUT, build, read_checkpoint
+from reid.training.recipe import DistilRecipe, Recipe
+from reid.training.train import DIMENSION, HELD_OUT, build, read_checkpoint
 
 QUANTISED = ["Conv", "Add", "Clip", "Relu"]  # pooling and normalisation stay in fp32
 FIRST_IN_FP32 = (0, 4, 8, 16, 32)  # numbers of first convolutions to keep in fp32: their ranges are the widest
@@ -91,23 +92,32 @@ class Source:
 
 
 def from_checkpoint(path: Path, scratch: Path) -> Source:
-    """The EMA weights of a training, fused. Raises ValueError for a file that is not a checkpoint."""
+    """The EMA weights of a training or a distillation, fused. Raises ValueError for a file that is not a checkpoint."""
     state = read_checkpoint(path)
-    recipe = Recipe(**state["recipe"])
-    mpn = build(recipe, state["ids"], pretrained=False)
-    mpn.load_state_dict(state["average"])
-    inference = Inference(mpn).to(memory_format=torch.contiguous_format)
+    recipe: Recipe | DistilRecipe
+    if DIMENSION in state:
+        recipe, dimension = DistilRecipe(**state["recipe"]), int(state[DIMENSION])
+        student = build_student(recipe, dimension, pretrained=False)
+        student.load_state_dict(state["average"])
+        inference = Inference(student.mpn, student.turn)
+    else:
+        recipe = Recipe(**state["recipe"])
+        dimension = recipe.parts * recipe.part_dim
+        mpn = build(recipe, state["ids"], pretrained=False)
+        mpn.load_state_dict(state["average"])
+        inference = Inference(mpn)
+    inference = inference.to(memory_format=torch.contiguous_format)
     torch.onnx.export(
         inference, (torch.zeros(2, 3, recipe.height, recipe.width),), str(scratch / "network.onnx"), dynamo=False, opset_version=OPSET,
         input_names=[CROPS], output_names=[EMBEDDINGS], dynamic_axes={CROPS: {0: "batch"}, EMBEDDINGS: {0: "batch"}},
     )  # fmt: skip
-    network = Network(onnx.load(scratch / "network.onnx"), recipe.height, recipe.width, recipe.parts * recipe.part_dim)
+    network = Network(onnx.load(scratch / "network.onnx"), recipe.height, recipe.width, dimension)
 
     def in_torch(crops: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return inference(torch.from_numpy(crops)).numpy()
 
-    facts = {"epochs_done": state["epoch"]}
+    facts = {"epochs_done": state["epoch"]} | {key: state[key] for key in ("sources", "taught_by") if key in state}
     if HELD_OUT in state:  # older checkpoints have none
         facts[HELD_OUT] = state[HELD_OUT]
     return Source(path, (recipe.model_dump(mode="json") | facts,), network, in_torch)
@@ -140,15 +150,31 @@ def check_people(sources: Sequence[Source], every: Split, root: Path, data: Path
         for recipe in source.recipes:
             trained = Recipe.model_validate(recipe_fields(recipe))
             now = fingerprint(every.take(held_out(every, trained.held_out_ids, trained.held_out_seed)), root)
-            if recipe.get(HELD_OUT, now) != now:
+            then = recipe.get(HELD_OUT, now)
+            distilled = isinstance(then, list)  # one fingerprint for each dataset among the crops
+            if now not in (then if distilled else [then]):
+                hint = ", or --unseen if none of them was shown" if distilled else ""
                 raise ValueError(
-                    f"{source.path}: cannot verify the held-out set: it was trained on other images than {data} has now; give those"
+                    f"{source.path}: cannot verify the held-out set: it was trained on other images than {data} has now; give those{hint}"
                 )
 
 
 def recipe_fields(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The keys that a recipe still has; bundles may hold older ones."""
-    return {name: value for name, value in recipe.items() if name in Recipe.model_fields}
+    """The keys that name the held-out people, in the recipe of a training or a distillation."""
+    return {name: recipe[name] for name in ("held_out_ids", "held_out_seed") if name in recipe}
+
+
+def provenance(sources: Sequence[Source], layout: Layout) -> tuple[str, str]:
+    """Training data with teachers, and terms. The data of trainings on labels is of ``layout``; distillations name their own."""
+    terms: dict[str, str] = {}
+    teachers: dict[str, None] = {}
+    for recipe in (recipe for source in sources for recipe in source.recipes):
+        folders: Any = recipe.get("sources")
+        terms |= {layout.name: layout.terms} if folders is None else dict(folders)
+        teacher: Any = recipe.get("taught_by")
+        teachers |= {} if teacher is None else {teacher["name"]: None}
+    data = ", ".join(f"{name} ({term})" for name, term in terms.items()) + "".join(f"; teacher: {name}" for name in teachers)
+    return f"{data}; backbone: ImageNet", ", ".join(dict.fromkeys(terms.values()))
 
 
 def reference_embeddings(sources: Sequence[Source], projection: np.ndarray | None, crops: np.ndarray) -> np.ndarray:
@@ -182,12 +208,14 @@ def export(
     precision: Form = "fp32",
     dimensions: int | None = None,
     evidence: EvidenceWeights | None = None,
+    unseen: bool = False,
 ) -> tuple[BundleFacts, float]:
     """Write ``out`` (.onnx) from checkpoints and bundles; returns its metadata and the minimum cosine to the sources.
 
     Embeddings of several sources are concatenated. ``dimensions``: number of principal components, half whitened. ``evidence``: what distances
     mean to association, fitted over several sites, or association's own defaults. Distances are
-    calibrated on the people that all recipes held out. Raises ValueError for sources that are neither or do not fit together, for other
+    calibrated on the people that all recipes held out; on all people of ``data`` if it is ``unseen``, a dataset none of whose images was
+    trained on. Raises ValueError for sources that are neither or do not fit together, for other
     data than they were trained on, and if onnxruntime gives other embeddings (nothing is written then); OutputError if ``out`` cannot be
     written.
     """
@@ -200,9 +228,12 @@ def export(
         held_ids, seed = common_held_out(made_of)
         root = unpacked(data)
         layout, every = recognise(root), read_split(root, "train")
-        check_people(made_of, every, root, data)
-        kept_back = held_out(every, held_ids, seed)
-        if kept_back.all():
+        if unseen and dimensions is not None:
+            raise ValueError("--dimensions needs people who were trained on; --unseen says that --data has none")
+        if not unseen:
+            check_people(made_of, every, root, data)
+        kept_back = np.ones(len(every.ids), bool) if unseen else held_out(every, held_ids, seed)
+        if kept_back.all() and not unseen:
             raise ValueError(f"{data}: has {len(np.unique(every.ids))} people, but {held_ids} were held out in training; give all its data")
         whole, projection = concatenated(made_of, every.take(~kept_back), dimensions, scratch)
         held, pictures = load_pictures(every.take(kept_back), whole.height, whole.width)
@@ -218,6 +249,7 @@ def export(
             onnx.save(model, draft)
         rows = embeddings(open_model(draft, "cpu"), pictures)
         first, *others = (recipe for source in made_of for recipe in source.recipes)
+        trained_on, terms = provenance(made_of, layout)
         facts = BundleFacts(
             name=out.stem,
             height=whole.height,
@@ -228,8 +260,8 @@ def export(
             calibration=calibrate(rows, held),
             evidence=evidence,
             pooled=calibrate(*pool(rows, held)),
-            data=f"{layout.name} ({layout.terms}); backbone: ImageNet",
-            licence=f"AGPL-3.0-or-later; trained on data whose terms are: {layout.terms}",
+            data=trained_on,
+            licence=f"AGPL-3.0-or-later; trained on data whose terms are: {terms}",
             commit=(commit() or "unknown")[:7],
             recipe=first
             | {"held_out_ids": held_ids, HELD_OUT: fingerprint(every.take(kept_back), root)}

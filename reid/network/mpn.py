@@ -149,6 +149,25 @@ class MPN(nn.Module):
         return F.normalize(self.necked(images).flatten(1))
 
 
+class Projected(nn.Module):
+    """MPN with a linear projection to the embedding dimensions of another model: the student of a distillation.
+
+    (n, 3, h, w) normalised RGB -> (n, dimension) unit rows.
+    """
+
+    def __init__(self, mpn: MPN, dimension: int) -> None:
+        super().__init__()
+        self.mpn = mpn
+        self.turn = nn.Linear(mpn.parts * mpn.dim, dimension)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) -> (n, parts * dim), the input of the projection."""
+        return self.mpn.necked(images).flatten(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.turn(self.features(images)).float())
+
+
 def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """The convolution equal to ``norm(conv(x))`` in inference."""
     fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, groups=conv.groups)
@@ -160,10 +179,14 @@ def fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 class Inference(nn.Module):
-    """MPN for export: the main tasks with folded batch norms; (n, 3, h, w) -> (n, parts * dim) unit rows."""
+    """MPN for export: the main tasks with folded batch norms, and the ``projection`` of a distilled network, if any.
 
-    def __init__(self, mpn: MPN) -> None:
+    (n, 3, h, w) -> (n, parts * dim) unit rows, or as many dimensions as the projection has.
+    """
+
+    def __init__(self, mpn: MPN, projection: nn.Linear | None = None) -> None:
         super().__init__()
+        self.projection = projection or nn.Identity()
         mpn.eval()
         self.backbone, head = mpn.backbone, mpn.main
         self.reduce = fold_norm(head.reduce, head.reduce_norm)
@@ -174,7 +197,7 @@ class Inference(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pooled = self.attention(F.relu(self.reduce(self.backbone(images)))).amax((2, 3), keepdim=True)
-        return unit(self.neck(F.relu(self.project(pooled))).flatten(1))
+        return unit(self.projection(self.neck(F.relu(self.project(pooled))).flatten(1)))
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:

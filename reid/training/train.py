@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from reid.datasets.layouts import read_split, recognise, unpacked
 from reid.datasets.split import Split, fingerprint, held_out, load_pictures, one_each
@@ -34,6 +35,7 @@ from reid.training.warm_start import classifiers_from_centres, start_from
 log = logging.getLogger(__name__)
 CHANGEABLE = {"epochs", "threads", "compiled"}  # keys of a recipe that may change before it is resumed
 HELD_OUT = "held_out"  # key of the fingerprint of the held-out images, in a checkpoint and in the recipe of a bundle
+DIMENSION = "dimension"  # key of the embedding dimension, in a checkpoint of a distillation only
 LOSSES = ("main", "aux", "align", "triplet", "imitation")
 
 
@@ -195,20 +197,21 @@ def nearest_identities(mpn: MPN, count: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def update_ema(average: MPN, mpn: MPN, decay: float) -> None:
+def update_ema(average: nn.Module, mpn: nn.Module, decay: float) -> None:
     """Update the exponential moving average of the weights, in place."""
     for kept, new in zip(average.state_dict().values(), mpn.state_dict().values(), strict=True):
         kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state saved by ``train``. Raises ValueError for any other file."""
+    """The state saved by ``train`` or ``distil``. Raises ValueError for any other file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch passes on the errors of archive, pickle and reader
         raise ValueError(f"{path}: not a readable checkpoint ({str(error).partition(chr(10))[0]})") from None
-    if not isinstance(state, dict) or not {"model", "average", "optimizer", "recipe", "ids", "epoch"} <= state.keys():
-        raise ValueError(f"{path}: not a checkpoint of passerby reid train")
+    needed = {"model", "average", "optimizer", "recipe", "epoch"}
+    if not isinstance(state, dict) or not needed <= state.keys() or not {"ids", DIMENSION} & state.keys():
+        raise ValueError(f"{path}: not a checkpoint of passerby reid train or distil")
     return state
 
 
