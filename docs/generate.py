@@ -27,6 +27,7 @@ from pipeline.config import Config
 from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.formats.validation import model_in
 from reid.training import recipe as reid_recipe
+from reid.training.jitter import Jitter
 from tracker.site import Link
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +55,7 @@ SITE = """# Site file
 
 RECIPES = """# Recipes
 
-`passerby reid train RECIPE` and `passerby detector train RECIPE` read recipes; those of the shipped models are in [configs/](../configs).
+`passerby reid train RECIPE`, `passerby reid distil RECIPE` and `passerby detector train RECIPE` read recipes; those of the shipped models are in [configs/](../configs).
 """
 
 API = """# Python API
@@ -71,8 +72,8 @@ def pages() -> dict[Path, str]:
     groups = [section(name, field.annotation, f"{name}.") for name, field in Config.model_fields.items()]
     site = [section("Site", SiteFile), section("cameras.NAME", CameraEntry), section("links[]", Link)]
     recipes = [
-        section("passerby reid train", reid_recipe.Recipe), section("passerby detector train", detector_recipe.Recipe),
-        section("stages[]", detector_recipe.Stage),
+        section("passerby reid train", reid_recipe.Recipe), section("passerby reid distil", reid_recipe.DistilRecipe),
+        section("jitter", Jitter, "jitter."), section("passerby detector train", detector_recipe.Recipe), section("stages[]", detector_recipe.Stage),
     ]  # fmt: skip
     return {
         ROOT / "docs/api.md": "\n".join([API, *(package_section(package) for package in (pipeline, detectors, reid, tracker))]),
@@ -91,7 +92,7 @@ def section(title: str, kind: Any, prefix: str = "") -> str:
     model = kind.model_json_schema()
     required = model.get("required", ())
     rows = [
-        f"| `{prefix}{key}` | {'required' if key in required else default_of(field)} | {unit(field)} | {bounds(field)} | {meaning(field)} |"
+        f"| `{prefix}{key}` | {'required' if key in required else default_of(field)} | {unit(field)} | {bounds(field)} | {meaning(kind, key)} |"
         for key, field in model["properties"].items()
     ]
     head = ["| key | default | unit | bounds | what it does |", "|---|---|---|---|---|"]
@@ -100,11 +101,15 @@ def section(title: str, kind: Any, prefix: str = "") -> str:
 
 def default_of(field: dict[str, Any]) -> str:
     value = field.get("default", {} if field.get("type") == "object" else None)
+    if isinstance(value, dict) and value:
+        return "see below"
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 
 
-def meaning(field: dict[str, Any]) -> str:
-    return f"**{field['title']}.** {field['description']}"
+def meaning(kind: Any, key: str) -> str:
+    """Title and description; the JSON Schema has no title for a group of settings."""
+    field = kind.model_fields[key]
+    return f"**{field.title}.** {field.description}"
 
 
 def unit(field: dict[str, Any]) -> str:
