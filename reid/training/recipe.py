@@ -154,7 +154,10 @@ class DistilRecipe(Settings):
         default=3072, ge=1, title="Ridge crops", description="Number of crops for the ridge regression that initialises the projection."
     )
     epochs: Annotated[int, Field(json_schema_extra={"unit": "epochs"})] = Field(
-        default=10, ge=1, title="Epochs", description="Length of the training. An epoch samples as many crops as there are, and a neighbour of each."
+        default=10,
+        ge=1,
+        title="Epochs",
+        description="Length of the training. An epoch samples as many crops as there are, and a neighbour of each.",
     )
     learning_rate: float = Field(default=1e-3, gt=0, title="Learning rate", description="Of AdamW, after the warm-up; cosine schedule.")
     weight_decay: float = Field(default=0.02, ge=0, title="Weight decay", description="Not applied to norms and biases.")
