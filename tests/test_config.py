@@ -222,8 +222,8 @@ def test_a_recipe_keeps_its_lines(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: path.stem)
 def test_the_recipes_are_valid(path):
-    kind = {"reid": reid_recipe.Recipe, "detector": detector_recipe.Recipe}[path.parent.name]
+    kinds = {"reid": reid_recipe.Recipe, "distillation": reid_recipe.DistilRecipe, "detector": detector_recipe.Recipe}
     if "model" in path.stem:
         assert read_yaml(path, "model").values
     else:
-        assert read_recipe(path, kind, 3).threads == 3
+        assert read_recipe(path, kinds[path.parent.name], 3).threads == 3
