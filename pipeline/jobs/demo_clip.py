@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -17,6 +17,8 @@ from pipeline.errors import SourceError
 SHA256 = "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf"
 URL = "https://raw.githubusercontent.com/opencv/opencv/4.x/samples/data/vtest.avi"
 IN_PACKAGE = "usr/share/doc/opencv-doc/examples/data/vtest.avi"
+
+log = logging.getLogger(__name__)
 
 
 def cache() -> Path:
@@ -67,7 +69,7 @@ def _installed(draft: Path) -> None:
 
 
 def _download(draft: Path) -> None:
-    print("downloading the demo clip (8 MB) ...", file=sys.stderr)
+    log.warning("downloading the demo clip (8 MB) ...")
     with urllib.request.urlopen(URL, timeout=10) as answer, draft.open("wb") as file:
         shutil.copyfileobj(answer, file)
 
