@@ -31,7 +31,7 @@ demo: setup-run ## track people in OpenCV's pedestrian clip; results in demo/
 	$(RUNTIME)/bin/passerby demo -o demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: setup
 	$(BIN)/python -m pytest

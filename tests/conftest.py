@@ -18,3 +18,21 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("the reference data sets are not on this machine")
     return SHARED
+
+
+LONGEST_FIRST = (
+    "test_end_to_end",
+    "test_run",
+    "test_model_commands",
+    "test_streams",
+    "test_live_run",
+    "test_mpn",
+    "test_linker",
+    "test_heads",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: two workers then end at about the same time."""
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 from pipeline.sources.frame import Selection
 from pipeline.sources.mailbox import Arrivals, Mailbox
 from pipeline.sources.open import open_source
+from pipeline.sources.reader_thread import ReaderThread
 from pipeline.sources.stream import StreamFrame, StreamStatus
 from pipeline.sources.stream_clock import Stamp
 from pipeline.sources.stream_state import Connection
 
 
-class PacedFileReader:
+class PacedFileReader(ReaderThread):
     """Gives the frames of a file at the times that they have in it, once. Has the same methods as ``StreamReader``.
 
     Raises SourceError where the file cannot be opened.
     """
 
     def __init__(self, name: str, path: str, arrivals: Arrivals, wall: Callable[[], float] = time.time) -> None:
-        self.name, self._source, self._wall = name, open_source(path), wall
+        super().__init__(name)
+        self._source, self._wall = open_source(path), wall
         self.mailbox: Mailbox[StreamFrame] = Mailbox(arrivals)
         self._connection = Connection(since=time.monotonic())
-        self._stop = threading.Event()
         self._stamp: Stamp | None = None
-        self._thread = threading.Thread(target=self._run, name=f"file {name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def join(self, timeout: float) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
 
     @property
     def status(self) -> StreamStatus:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import numpy as np
 from pipeline.address import Address, redact
 from pipeline.errors import SourceError
 from pipeline.sources.mailbox import Arrivals, FrameCounts, Mailbox
+from pipeline.sources.reader_thread import ReaderThread
 from pipeline.sources.stream_clock import Stamp, StreamClock
 from pipeline.sources.stream_state import Backoff, Connection, Reason
 
@@ -125,7 +125,7 @@ def reason_of(error: BaseException, took: float, limit: float) -> Reason:
     return "TLS" if "tls" in text or "certificate" in text or "ssl" in text else "failed"
 
 
-class StreamReader:
+class StreamReader(ReaderThread):
     """Reads one live camera in a thread of its own. ``start``, then take frames from ``mailbox``; ``stop`` and ``join`` to end."""
 
     def __init__(
@@ -137,29 +137,17 @@ class StreamReader:
         first_session: int = 1,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.name, self.address, self.options = name, address, options
+        super().__init__(name)
+        self.address, self.options = address, options
         self.mailbox: Mailbox[StreamFrame] = Mailbox(arrivals)
         self._wall, self._clock = wall, StreamClock(first_session)
         self._connection = Connection(since=time.monotonic(), backoff=options.backoff)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"stream {name}", daemon=True)
         self._size: tuple[int, int] | None = None
         self._codec: str | None = None
         self._stamp: Stamp | None = None
         self._message: str | None = None
         self._index = 0
         self._next_due = float("-inf")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def join(self, timeout: float) -> bool:
-        """Whether the thread has ended within ``timeout`` seconds."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
 
     @property
     def status(self) -> StreamStatus:
