@@ -367,3 +367,10 @@ def test_a_jump_in_time_moves_the_prediction_with_it():
         tracker.update(detections(person(100 + 10 * t)), time=t / 10)
     tracks = tracker.update(detections(person(100 + 10 * 14)), time=1.4)  # five frames were lost
     assert tracks.ids.tolist() == [1]
+
+
+def test_an_unknown_setting_names_the_nearest_ones():
+    with pytest.raises(ValueError, match=r"TrackerSettings has no setting 'max_age'; did you mean"):
+        DeepSort(max_age=30)
+    with pytest.raises(ValueError, match="did you mean max_lost"):
+        DeepSort(max_los=3)

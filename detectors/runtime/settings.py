@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,5 +22,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def changed(self, **changes: Any) -> Self:
-        """A copy with other values, validated (``model_copy`` does not validate)."""
+        """A copy with other values, validated (``model_copy`` does not validate). Raises ValueError for an unknown name, with the nearest ones."""
+        known = type(self).model_fields
+        for name in changes:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 2, 0.5)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+                raise ValueError(f"{type(self).__name__} has no setting {name!r}; {hint}")
         return type(self)(**(dict(self) | changes))
