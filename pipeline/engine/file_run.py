@@ -34,6 +34,13 @@ def reid_facts(embedder: Embedder | None) -> dict[str, str]:
     }  # fmt: skip
 
 
+def with_gate(config: Config, embedder: Embedder | None) -> Config:
+    """``config`` with the gate of the re-ID model, unless it sets its own."""
+    if embedder is None or config.tracker.gate is not None:
+        return config
+    return config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
+
+
 def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> list[Sink]:
     """The sinks of one camera, below ``out/<camera>``; ``opened`` closes them."""
     folder, source = out / camera.name, camera.source
@@ -62,8 +69,7 @@ def run(
 
     Raises OutputError if an output cannot be written; the other outputs are still finished.
     """
-    if embedder is not None and config.tracker.gate is None:
-        config = config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
+    config = with_gate(config, embedder)
     opened, runs = ExitStack(), dict[str, CameraRun]()
     with writing(out):
         try:

@@ -32,6 +32,12 @@ class _Growing:
     began: float | None = None  # start of the track, if earlier parts were cut off
 
     @property
+    def embedding(self) -> np.ndarray | None:
+        """The pooled embedding, unit; None without one."""
+        norm = 0.0 if self.pooled is None else float(np.linalg.norm(self.pooled))
+        return self.pooled / norm if self.pooled is not None and norm > 0 else None
+
+    @property
     def first_time(self) -> float:
         return self.times[0] if self.began is None else self.began
 
@@ -98,13 +104,10 @@ class TrackletBuilder:
                 yield self._update(track_id, one)
 
     def _update(self, track_id: int, one: _Growing) -> TrackletUpdate:
-        norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
-        embedding = (one.pooled / norm).astype(np.float32) if one.pooled is not None and norm > 0 else None
         path = feet_path(np.array(one.times[-PATH_POINTS:]), np.array(one.boxes[-PATH_POINTS:]))
-        return TrackletUpdate(self.camera, track_id, one.first_time, one.times[-1], embedding, one.weight, path)
+        return TrackletUpdate(self.camera, track_id, one.first_time, one.times[-1], one.embedding, one.weight, path)
 
     def _tracklet(self, track_id: int, one: _Growing) -> Tracklet:
-        norm = 0.0 if one.pooled is None else float(np.linalg.norm(one.pooled))
         return Tracklet(
             self.camera,
             track_id,
@@ -112,7 +115,7 @@ class TrackletBuilder:
             np.array(one.times, np.float64),
             np.array(one.boxes, np.float32).reshape(-1, 4),
             np.array(one.scores, np.float32),
-            one.pooled / norm if one.pooled is not None and norm > 0 else None,
+            one.embedding,
             one.embeddings_count,
             one.weight / one.embeddings_count if one.embeddings_count else 0.0,
             tuple(jpeg for _, _, jpeg in one.crops),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import base64
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -68,6 +67,16 @@ def read_crops(path: Path) -> Iterator[tuple[Key, float, bytes]]:
         raise UsageError(f"{path}: not a readable crop table ({str(error).splitlines()[0]})") from None
 
 
+def best_crops(path: Path, best: Mapping[Key, int]) -> dict[Key, str]:
+    """Base64 JPEG of the crop whose number, from 0 in time order, is ``best`` of each tracklet. Raises UsageError as ``read_crops`` does."""
+    found, seen = dict[Key, str](), dict[Key, int]()
+    for key, _, jpeg in read_crops(path):
+        number = seen[key] = seen.get(key, -1) + 1
+        if best.get(key) == number:
+            found[key] = base64.b64encode(jpeg).decode()
+    return found
+
+
 def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
     """Copy the crops of ``keys`` from ``path`` to ``into``, which may be the same file. Raises OSError if it cannot be written."""
     if not path.is_file():
@@ -79,8 +88,3 @@ def copy_crops(path: Path, into: Path, keys: Collection[Key]) -> None:
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
     scratch.replace(into)
-
-
-def decoded(jpeg: bytes) -> np.ndarray:
-    """The crop as (h, w, 3) uint8 BGR."""
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]

@@ -10,25 +10,18 @@ from pipeline.engine.camera_run import CameraRun
 from pipeline.formats.tracklet import PATH_POINTS, Tracklet, feet_path
 from pipeline.live.events import EventLog
 from pipeline.sinks.sink import Sink
-from pipeline.sources.frame import Frame
-from tracker import Event, Linker, TrackletUpdate, Tracks
+from tracker import Event, Linker, TrackletUpdate
 
 log = logging.getLogger(__name__)
 
 
 class LiveLinking(Sink):
-    """Feeds ``linker`` from all cameras; a sink of each of them, for the tracks that end.
-
-    ``people`` and ``corrections`` count identities assigned first and decisions taken back.
-    """
+    """Feeds ``linker`` from all cameras. It is a sink of each of them, for the tracks that end; growing tracks are read once per step."""
 
     def __init__(self, linker: Linker, events: EventLog) -> None:
         self.linker, self.events = linker, events
         self._starts: dict[tuple[str, int], float] = {}
         self._late = 0
-
-    def take(self, frame: Frame, tracks: Tracks) -> None:
-        """Nothing: updates are taken from the growing tracks, once per step."""
 
     def finish(self, tracklet: Tracklet) -> None:
         start = self._starts.get((tracklet.camera, tracklet.track), float(tracklet.times[0]))

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.engine.areas import area
 from pipeline.engine.camera_run import CameraRun
 from pipeline.engine.cameras import Camera
-from pipeline.engine.file_run import reid_facts
+from pipeline.engine.file_run import reid_facts, with_gate
 from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.identities.recorded import calibrated
@@ -68,8 +68,7 @@ class LiveRun:
         status_port: int | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        if embedder is not None and config.tracker.gate is None:
-            config = config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
+        config = with_gate(config, embedder)
         self.config, self.site, self.detector, self.embedder, self._wall = config, site, detector, embedder, wall
         self.watch, self.began = Stopwatch(), wall()
         self.steps, self._last_step, self._linked, self._saved = 0, time.monotonic(), 0.0, 0.0
@@ -91,7 +90,7 @@ class LiveRun:
                     self._state, Linker(site, config.linker, calibrated(config.association, reid_facts(embedder))), self._model
                 )
                 self.linking = LiveLinking(linker, self.events)
-                opened.callback(self._save)
+                opened.callback(self._end_linking)
             self.cameras = {}
             for name in names:
                 camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
@@ -185,8 +184,12 @@ class LiveRun:
     def _save(self) -> None:
         """The linker's state, so that identities survive a restart. What is undecided stays so: tracks may go on."""
         if self.linking is not None:
-            self.linking.step(self.cameras, self._wall())
             save(self._state, self.linking.linker, self._model)
+
+    def _end_linking(self) -> None:
+        if self.linking is not None:
+            self.linking.step(self.cameras, self._wall())
+        self._save()
 
     def _hand_over(self) -> None:
         """Before a segment is closed: growing tracks hand over what they have, so that it is in the segment."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import jinja2
 from pipeline.address import redact
 from pipeline.formats.colours import colour
 from pipeline.formats.contact_sheet import clock
-from pipeline.formats.crop_table import Key, read_crops
+from pipeline.formats.crop_table import best_crops
 from pipeline.formats.tracklet_table import read_tracklets
 from pipeline.report.people import People
 from pipeline.report.run_record import CameraRecord, RunRecord
@@ -42,11 +41,7 @@ def read_cards(folder: Path) -> dict[str, list[Card]]:
     columns = ["camera", "track", "start_time", "end_time", "boxes_count", "mean_score", "best_crop"]
     rows = read_tracklets(folder / "tracklets.parquet", columns).to_pylist()
     best = {(row["camera"], row["track"]): row.get("best_crop") or 0 for row in rows}
-    thumbnails, seen = dict[Key, str](), dict[Key, int]()
-    for key, _, jpeg in read_crops(folder / "crops.parquet"):
-        number = seen[key] = seen.get(key, -1) + 1
-        if best.get(key) == number:
-            thumbnails[key] = base64.b64encode(jpeg).decode()
+    thumbnails = best_crops(folder / "crops.parquet", best)
     cards: dict[str, list[Card]] = {}
     for row in rows:
         camera, track = row["camera"], row["track"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.formats.crop_table import Key, read_crops
+from pipeline.formats.crop_table import Key, best_crops
 from pipeline.identities.recorded import RecordedTracklets
 from pipeline.identities.results import by_identity
 from tracker import Identities
@@ -83,17 +83,13 @@ def people(recorded: RecordedTracklets, identities: Identities) -> People:
 
 def _thumbnails(recorded: RecordedTracklets, rows: list[int]) -> dict[int, str]:
     """The best crop of each row's tracklet, base64 JPEG. The crops of each run are read once."""
-    wanted: dict[object, dict[Key, int]] = {}
+    wanted: dict[Path, dict[Key, int]] = {}
     for row in rows:
         wanted.setdefault(recorded.runs[row], {})[recorded.names[row], int(recorded.tracklets.tracks[row])] = row
     found: dict[int, str] = {}
-    for run in dict.fromkeys(recorded.runs):
-        mine, seen = wanted.get(run, {}), dict[Key, int]()
-        for key, _, jpeg in read_crops(run / "crops.parquet"):
-            number = seen[key] = seen.get(key, -1) + 1
-            at = mine.get(key)
-            if at is not None and number == recorded.best[at]:
-                found[at] = base64.b64encode(jpeg).decode()
+    for run, row_of in wanted.items():
+        crops = best_crops(run / "crops.parquet", {key: recorded.best[row] for key, row in row_of.items()})
+        found |= {row_of[key]: crop for key, crop in crops.items()}
     return found
 
 
