@@ -11,7 +11,7 @@ from typing import Any
 from tracker import Linker
 
 log = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 SAFE = {
     "builtins": {"set", "frozenset"},
     "collections": {"defaultdict", "deque", "OrderedDict"},

@@ -46,7 +46,9 @@ class LookGraph:
         self.ties: dict[int, dict[int, Tie]] = {}
         self._best: dict[int, list[int]] = {}  # look -> its likeliest neighbours, as far as they were asked for
         self._cameras: dict[str, int] = {}
-        self._means, self._chances = evidence.SiteMeans(), 0.0  # of all looks compared so far; the sum over ties
+        self._means = evidence.SiteMeans()  # of all looks compared so far
+        self._pairs = evidence.OddsHistogram()  # what looks say of ties, and of the pairs that were compared and have none:
+        self._untied: dict[int, np.ndarray] = {}  # look -> the odds of those with looks that came before it
         self._centres, self._spread = np.zeros((0, 0), np.float32), self._means.USUAL_SPREAD  # as last measured,
         self._measured = 0.0  # of so many votes
         self._alike: dict[int, set[int]] = {}  # look -> neighbours that are likely the same person, by looks
@@ -78,11 +80,14 @@ class LookGraph:
     @property
     def prior(self) -> float:
         """Log odds that any two looks are one person's, from how many match so far."""
-        count = int(self.looks["known"].sum())
+        return self.settings.weighing.prior * self._expected_odds()
+
+    def _expected_odds(self) -> float:
+        count, pairs = int(self.looks["known"].sum()), self._pairs
         if count < 2:
             return 0.0
-        matches = evidence.bounded_matches(self._chances, count, self.settings.expected_matches)
-        return self.settings.weighing.prior * evidence.prior_odds(matches, count)
+        matches = evidence.matches_on_site(pairs.centres, count, self.settings.expected_matches, self.settings.weighing.prior, pairs.counts)
+        return evidence.prior_odds(matches, count)
 
     def outdated(self) -> list[int]:
         """Looks whose ties were made when little was known of the site: all, each time that there are half as many more, up to ``REVIEWED``.
@@ -139,9 +144,8 @@ class LookGraph:
 
     def _margins(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
         """(n, k) margins of looks' neighbours ``near`` (n, k) at distances ``far`` over rivals among them: see ``evidence.rivals``."""
-        camera, person = self.looks["camera"][near], self.looks["person"][near]
+        camera = self.looks["camera"][near]
         rival = camera[:, :, None] == camera[:, None, :]
-        rival &= (person[:, :, None] != person[:, None, :]) | (person[:, :, None] <= 0)
         rival[:, np.arange(near.shape[1]), np.arange(near.shape[1])] = False
         for row, some in enumerate(near.tolist()):
             place = {look: at for at, look in enumerate(some)}
@@ -154,7 +158,8 @@ class LookGraph:
         """Make the ties of ``rows`` (n,) of looks anew: to their nearest neighbours.
 
         ``time``: now; ``paths``: look -> the tracklet, where it still lives and its path is known. Rivals are those of the looks asked
-        about; whose person a look has been taken for says who is one.
+        about. Who has been taken for the same person is a rival nevertheless, if looks do not say so: a wrong decision must not
+        speak for itself.
         """
         looks = self.looks
         rows = rows[looks["known"][rows]]
@@ -196,16 +201,33 @@ class LookGraph:
         looks_odds = self.settings.weighing.odds(far, margins, same_camera)
         prior = self.prior
         chances = evidence.probability(looks_odds + prior)
-        told = np.flatnonzero(looks_odds + when + where > self.settings.missing_odds - prior)
+        told = looks_odds + when + where > self.settings.missing_odds - prior
+        self._count_untied(rows, both[~told], looks_odds[~told])
+        told = np.flatnonzero(told)
+        self._pairs.count(looks_odds[told], 1)
+        guess = evidence.probability(self.settings.weighing.guess(far) + self._expected_odds())  # a margin over oneself tells nothing
+        alike = (np.maximum(chances, guess)[told] > 0.5).tolist()
         columns = (looks_odds, when, where, looks_odds + when + where, chances)
-        for (a, b), tie in zip(both[told].tolist(), map(Tie, *(column[told].tolist() for column in columns)), strict=True):
+        ties = map(Tie, *(column[told].tolist() for column in columns))
+        for (a, b), tie, same in zip(both[told].tolist(), ties, alike, strict=True):
             self.ties.setdefault(a, {})[b] = tie
             self.ties.setdefault(b, {})[a] = tie
-            self._chances += tie.chance
-            if tie.chance > 0.5:
+            if same:
                 self._alike.setdefault(a, set()).add(b)
                 self._alike.setdefault(b, set()).add(a)
             self._best.pop(b, None)
+
+    def _count_untied(self, rows: np.ndarray, pairs: np.ndarray, odds: np.ndarray) -> None:
+        """Count pairs (m, 2) that have no tie, each with the look of the two that came later, if it is one of ``rows``."""
+        start = self.looks["start"][pairs]
+        later = pairs[np.arange(len(pairs)), (start[:, 1] >= start[:, 0]).astype(np.int64)]
+        order = np.argsort(later, kind="stable")
+        later, odds = later[order], odds[order]
+        first, last = np.searchsorted(later, rows), np.searchsorted(later, rows, side="right")
+        for row, begin, end in zip(rows.tolist(), first.tolist(), last.tolist(), strict=True):
+            if end > begin:
+                self._untied[row] = odds[begin:end]
+                self._pairs.count(odds[begin:end], 1)
 
     def _tracklets(self, rows: np.ndarray, paths: dict[int, TrackletUpdate]) -> Tracklets:
         """Looks as tracklets, each at its latest sighting; paths of those that live."""
@@ -295,8 +317,11 @@ class LookGraph:
         self.sightings.drop(sighting)
 
     def _untie(self, look: int) -> None:
-        for other, tie in self.ties.pop(look, {}).items():
-            self._chances -= tie.chance
+        ties = self.ties.pop(look, {})
+        self._pairs.count([tie.appearance for tie in ties.values()], -1)
+        if look in self._untied:
+            self._pairs.count(self._untied.pop(look), -1)
+        for other in ties:
             self._alike.get(other, set()).discard(look)
             del self.ties[other][look]
             self._best.pop(other, None)

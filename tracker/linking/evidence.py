@@ -255,12 +255,31 @@ def bounded_matches(total: float, count: int, usual: float) -> float:
     return min((2 * total + usual * MATCHES_TRUST) / (count + MATCHES_TRUST), 0.6 * (count - 1))
 
 
-def matches_on_site(odds: np.ndarray, count: int, usual: float, prior: float) -> float:
-    """How many of ``count`` tracklets match one, from the log odds of their pairs (m,), by EM; pairs not listed are no matches."""
+def matches_on_site(odds: np.ndarray, count: int, usual: float, prior: float, pairs: np.ndarray | float = 1.0) -> float:
+    """How many of ``count`` tracklets match one, from the log odds of their pairs (m,), by EM; pairs not listed are no matches.
+
+    ``pairs``: (m,) how many pairs have these odds.
+    """
     matches = min(usual, 0.6 * (count - 1))
     for _ in range(EM_ROUNDS):
-        matches = bounded_matches(float(probability(odds + prior * prior_odds(matches, count)).sum()), count, usual)
+        chances = probability(odds + prior * prior_odds(matches, count)) * pairs
+        matches = bounded_matches(float(chances.sum()), count, usual)
     return matches
+
+
+class OddsHistogram:
+    """Log odds of pairs, counted in bins of ``WIDTH`` nats, so that the number of matches on a site can be estimated anew at any time."""
+
+    WIDTH, LEAST, MOST = 0.1, -16.0, 16.0
+
+    def __init__(self) -> None:
+        self.centres = np.arange(self.LEAST, self.MOST + self.WIDTH, self.WIDTH)
+        self.counts = np.zeros(len(self.centres))
+
+    def count(self, odds: np.ndarray | list[float], times: int) -> None:
+        """Count (m,) log odds once more, or with ``times`` -1 once less."""
+        at = np.rint((np.clip(odds, self.LEAST, self.MOST) - self.LEAST) / self.WIDTH).astype(np.int64)
+        np.add.at(self.counts, at, times)
 
 
 def looks_alike(
