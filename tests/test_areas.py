@@ -43,6 +43,21 @@ def test_feet_beyond_the_edge_and_nobody():
     assert len(within(Detections.empty(), low)) == 0
 
 
+def test_shares_of_the_picture_hold_for_any_size():
+    left_half = CameraPlace(only=[[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]])
+    for width, height in ((100, 80), (640, 360)):
+        mask = area(left_half, width, height)
+        assert mask.shape == (height, width)
+        assert abs(mask.mean() - 0.5) < 0.02
+        assert mask[:, : width // 2 - 1].all() and not mask[:, width // 2 + 2 :].any()
+
+
+@pytest.mark.parametrize("corners", [[[0.1, 0.1], [1.4, 0.1], [0.5, 0.9]], [[-0.2, 0.1], [0.9, 0.1], [0.5, 0.9]]])
+def test_shares_outside_of_the_picture_are_refused(corners):
+    with pytest.raises(ValidationError, match="between 0 and 1"):
+        CameraPlace(ignore=[corners])
+
+
 def test_two_points_are_no_polygon():
     with pytest.raises(ValidationError, match="only"):
         CameraPlace(only=[[[0, 0], [1, 1]]])

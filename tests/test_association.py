@@ -216,6 +216,15 @@ def test_a_link_whose_time_is_not_known_says_that_views_do_not_overlap():
     assert evidence.forbidden(rows, np.array([0]), np.array([1, 2, 3]), site).tolist() == [[False, True, True]]
 
 
+def test_a_link_may_know_only_how_long_the_way_takes_at_most_or_usually():
+    rows, pairs = tracklets([("a", 0, 5, A), ("b", 25, 30, A), ("b", 500, 505, A)]), np.array([[0, 1], [0, 2]])
+    nothing = evidence.time(rows, pairs, Site(), 20.0)
+    for known in ({"max_time": 60}, {"typical_time": 20}):
+        site = Site.model_validate({"links": [{"start": "a", "end": "b", **known}]})
+        soon, late = evidence.time(rows, pairs, site, 20.0)
+        assert soon > nothing[0] and late < nothing[1]
+
+
 def test_ground_says_who_stands_in_the_same_place():
     plane = {"ground": [[0.01, 0, 0], [0, 0.01, 0], [0, 0, 1]]}
     site = Site.model_validate({"cameras": {"a": plane, "b": plane}})
@@ -244,7 +253,7 @@ def test_homography_from_points_is_the_one_given():
         ({"links": [{"start": "a", "end": "b", "min_time": 9, "typical_time": 5, "max_time": 20}]}, "min_time <= typical_time <= max_time"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0]] * 3}}}, "at least four"),
         ({"cameras": {"a": {"points": [[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 3]]}}}, "one line"),
-        ({"links": [{"start": "a", "end": "b", "typical_time": 5}]}, "give both typical_time and max_time"),
+        ({"links": [{"start": "a", "end": "b", "min_time": 9, "max_time": 9}]}, "max_time be longer"),
         ({"overlap": []}, "overlap"),
     ],
 )

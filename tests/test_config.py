@@ -194,12 +194,12 @@ def test_a_file_that_is_not_there_and_an_empty_one(tmp_path):
     [
         (
             "links:\n  - {start: a, end: b}\n  - {start: a, end: b, least: 4}\n",
-            "line 3: links.1.least: unknown key; renamed to links.min_time",
+            "line 3: links.1.least: unknown key; renamed to links.1.min_time",
         ),
         ("links:\n  - start: a\n    min_time: 4\n", "line 2: links.0.end: this key is required"),
         ("cameras:\n  a: {}\n  b:\n    ofset: 1\n", "line 4: cameras.b.ofset: unknown key; did you mean cameras.b.offset?"),
         ("cameras:\n  a:\n    ofset: 1\n    only:\n      - [[0, 0], [1, 0]]\n", "line 3: cameras.a.ofset"),
-        ("cameras:\n  a:\n    only:\n      - [[0, 0], [1, 0]]\n", "line 4: cameras.a.only.0: .*at least 3 items"),
+        ("cameras:\n  a:\n    only:\n      - [[0, 0], [1, 0]]\n", "line 4: cameras.a.only.0: .*at least 3 entries"),
         ("cameras: {a: {}}\nlinks: [{start: a, end: b}]\n", "site.yaml, line 1: links.0: no camera 'b'; there are a"),
     ],
 )

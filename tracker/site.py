@@ -6,12 +6,27 @@ import math
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from detectors.runtime.settings import Seconds, Settings
 
 Row = tuple[float, float, float]
 Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
+
+
+def is_relative(polygon: tuple[tuple[float, float], ...]) -> bool:
+    """Whether its corners are shares of the picture's width and height, 0..1, instead of px."""
+    return all(0 <= value <= 1 for point in polygon for value in point)
+
+
+def _in_px_or_in_shares(polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    most = max(max(point) for point in polygon)
+    if most < 2 and not is_relative(polygon):
+        raise ValueError(f"coordinates up to {most:g}: shares of the picture are all between 0 and 1, and px span more than that")
+    return polygon
+
+
+Area = Annotated[Polygon, AfterValidator(_in_px_or_in_shares)]
 
 
 class CameraPlace(Settings):
@@ -26,11 +41,15 @@ class CameraPlace(Settings):
         title="Ground points",
         description="At least four points on the floor, not on one line: x px, y px, x m, y m. The homography follows from them.",
     )
-    only: tuple[Polygon, ...] = Field(
-        default=(), title="Areas to keep", description="Polygons in px: drop people whose feet are in none of them."
+    only: tuple[Area, ...] = Field(
+        default=(),
+        title="Areas to keep",
+        description="Polygons in px, or in shares of the picture (0..1): drop people whose feet are in none of them.",
     )
-    ignore: tuple[Polygon, ...] = Field(
-        default=(), title="Areas to ignore", description="Polygons in px: drop people whose feet are in one of them (a screen, a poster)."
+    ignore: tuple[Area, ...] = Field(
+        default=(),
+        title="Areas to ignore",
+        description="Polygons as in `only`: drop people whose feet are in one of them (a screen, a poster).",
     )
 
     @model_validator(mode="after")
@@ -63,23 +82,32 @@ def _equations(points: tuple[tuple[float, float, float, float], ...]) -> np.ndar
 
 
 class Link(Settings):
-    """A way from camera `start` to camera `end`, with its travel time. Leave out `typical_time` and `max_time` if it is not known."""
+    """A way from camera `start` to camera `end`, with its travel time. Leave out what is not known of it."""
 
     start: str = Field(title="Start", description="Camera that people leave.")
     end: str = Field(title="End", description="Camera that they enter next.")
     min_time: Seconds = Field(default=0.0, ge=0, title="Minimum travel time", description="Nobody makes the way faster than this.")
     typical_time: Seconds | None = Field(default=None, gt=0, title="Typical travel time", description="Most likely travel time.")
-    max_time: Seconds | None = Field(default=None, gt=0, title="Maximum travel time", description="Slower people took another way.")
+    max_time: Seconds | None = Field(
+        default=None,
+        gt=0,
+        title="Maximum travel time",
+        description="Slower people took another way. Default: three times `typical_time`, if that is known.",
+    )
     both_ways: bool = Field(default=True, title="Both ways", description="The way leads from `end` to `start` as well.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.typical_time is None) != (self.max_time is None):
-            raise ValueError("give both typical_time and max_time, or neither if the travel time is not known")
-        least, typical, most = self.min_time, self.typical_time, self.max_time
-        if typical is not None and most is not None and not (least <= typical <= most and least < most):
-            raise ValueError(f"min_time <= typical_time <= max_time must hold, not {least}, {typical}, {most}")
+        known = [(name, value) for name in ("min_time", "typical_time", "max_time") if (value := getattr(self, name)) is not None]
+        if known != sorted(known, key=lambda item: item[1]) or self.max_time == self.min_time:
+            names, values = " <= ".join(name for name, _ in known), ", ".join(f"{value:g}" for _, value in known)
+            raise ValueError(f"{names} must hold, and max_time be longer than min_time, not {values}")
         return self
+
+    @property
+    def slowest(self) -> float | None:
+        """``max_time``, or what stands for it; None if nothing is known of how long the way takes."""
+        return 3 * self.typical_time if self.max_time is None and self.typical_time is not None else self.max_time
 
 
 class Site(Settings):

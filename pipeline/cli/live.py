@@ -63,10 +63,12 @@ def validate(
     site: Annotated[Path, typer.Argument(help="Site file (YAML).")],
     as_json: Json = False,
 ) -> None:
-    """Check a site file without opening any camera, and print what it says."""
+    """Check a site file, addresses and passwords included, without opening any camera, and print what it says."""
     from pipeline.formats.site_file import load_site
+    from pipeline.jobs.live import check_cameras
 
     found = load_site(site)
+    check_cameras(found)
     cameras: dict[str, Any] = {
         name: {"url": str(camera.address) if camera.url else None, "ground": camera.homography() is not None}
         for name, camera in found.cameras.items()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from detectors import Detections
-from tracker.site import CameraPlace
+from tracker.site import CameraPlace, is_relative
 
 
 def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | None:
@@ -16,7 +16,8 @@ def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | Non
     mask = np.zeros((height, width), np.uint8) if place.only else np.ones((height, width), np.uint8)
     for polygons, value in ((place.only, 1), (place.ignore, 0)):
         for polygon in polygons:
-            cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], value)
+            corners = np.array(polygon) * ((width, height) if is_relative(polygon) else 1)
+            cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], value)
     return mask.astype(bool)
 
 

@@ -44,14 +44,46 @@ def _problem(kind: type[BaseModel], error: ErrorDetails) -> str:
         case "value_error":  # raised by the model's validator; includes the value
             return error["msg"].removeprefix("Value error, ")
     value = "" if isinstance(error["input"], Mapping) else f", not {error['input']!r}"
-    return error["msg"].replace("Input should be", "must be").replace("Input should have", "must have") + value
+    return _expected(error) + value
+
+
+EXPECTED = {  # where the library's own words are those of a programmer
+    "string_type": "must be text; quote it",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "set_type": "must be a list",
+    "dict_type": "must be a group of keys",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a valid number",
+    "float_parsing": "must be a valid number",
+    "path_type": "must be a path",
+    "none_required": "must be left out",
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    kind, bounds = error["type"], error.get("ctx", {})
+    if kind in EXPECTED:
+        return EXPECTED[kind]
+    if kind == "too_short":
+        return f"must have at least {bounds['min_length']} entries"
+    if kind == "too_long":
+        return f"must have at most {bounds['max_length']} entries"
+    return error["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
 
 
 def _unknown_key(kind: type[BaseModel], path: tuple[Key, ...]) -> str:
     """Explain an unknown key: renamed, another tool's name, or misspelled."""
     dotted, key = ".".join(part for part in path if isinstance(part, str)), str(path[-1])
     every, here = list(dotted_keys(kind)), list(_model_at(kind, path[:-1]).model_fields)
-    renamed = [new for old, new in RENAMED.items() if new in every and old in (dotted, f"{old.split('.')[0]}.{dotted}")]
+    renamed = [
+        ".".join(map(str, (*path[:-1], new.split(".")[-1]))) if old == dotted else new  # the same place, with its index
+        for old, new in RENAMED.items() if new in every and old in (dotted, f"{old.split('.')[0]}.{dotted}")
+    ]  # fmt: skip
     if renamed:
         return f"unknown key; renamed to {' or '.join(renamed)}"
     if (same := ELSEWHERE.get(key.lower().replace("-", "_"))) is not None and same.key in every:

@@ -77,13 +77,24 @@ class StreamStatus:
 
 
 def with_credentials(url: str, user: str | None, password: str | None) -> Address:
-    """The address with user name and password, each quoted, in it. Raises SourceError for a scheme that is not a stream's."""
-    parts = urlsplit(url)
+    """The address with user name and password, each quoted, in it.
+
+    Raises SourceError for a scheme that is not a stream's, an address without a host, and a port that is none.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # brackets of an IPv6 address that do not match
+        raise SourceError(f"{Address(url)}: not an address ({error})") from None
     if parts.scheme.lower() not in SCHEMES:
         raise SourceError(f"{Address(url)}: not a stream's address; known schemes: {', '.join(SCHEMES)}")
+    if not parts.hostname:
+        raise SourceError(f"{Address(url)}: no host; expected {parts.scheme}://HOST/PATH")
+    place = parts.netloc.rpartition("@")[2]
+    port = place.rpartition(":")[2] if ":" in place.rpartition("]")[2] else None
+    if port is not None and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise SourceError(f"{Address(url)}: port {port or 'is empty'}: must be a number from 1 to 65535")
     if user is None:
         return Address(url)
-    place = parts.netloc.rpartition("@")[2]
     secret = "" if password is None else f":{quote(password, safe='')}"
     return Address(urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}{secret}@{place}")))
 
@@ -126,7 +137,10 @@ def reason_of(error: BaseException, took: float, limit: float) -> Reason:
 
 
 class StreamReader(ReaderThread):
-    """Reads one live camera in a thread of its own. ``start``, then take frames from ``mailbox``; ``stop`` and ``join`` to end."""
+    """Reads one live camera in a thread of its own. ``start``, then take frames from ``mailbox``; ``stop`` and ``join`` to end.
+
+    ``once``: it ends with its first connection, and makes no other.
+    """
 
     def __init__(
         self,
@@ -136,9 +150,10 @@ class StreamReader(ReaderThread):
         arrivals: Arrivals,
         first_session: int = 1,
         wall: Callable[[], float] = time.time,
+        once: bool = False,
     ) -> None:
         super().__init__(name)
-        self.address, self.options = address, options
+        self.address, self.options, self._once = address, options, once
         self.mailbox: Mailbox[StreamFrame] = Mailbox(arrivals)
         self._wall, self._clock = wall, StreamClock(first_session)
         self._connection = Connection(since=time.monotonic(), backoff=options.backoff)
@@ -179,6 +194,8 @@ class StreamReader(ReaderThread):
                 break
             now = time.monotonic()
             before, self._connection, self._message = self._connection, self._connection.failed(now, reason, random.random), message
+            if self._once:
+                break
             if before.reason != reason or self._connection.failures == 1:
                 log.warning("%s: %s (%s); next attempt in %.1f s", self.name, reason, message, self._connection.retry_at - now)
             self._stop.wait(self._connection.retry_at - now)

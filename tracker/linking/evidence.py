@@ -323,18 +323,19 @@ def revisit(gap: np.ndarray, span: float, scale: float) -> np.ndarray:
 
 
 def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1) -> np.ndarray:
-    """As ``revisit``, where a link says how long the way takes: triangular around its typical time; ``stray`` took another way.
+    """As ``revisit``, where a link says how long the way takes: triangular around its typical time, uniform without one; ``stray`` took
+    another way.
 
     A link without times says no more than ``revisit``.
     """
-    if link.typical_time is None or link.max_time is None:
+    least, typical, most = link.min_time, link.typical_time, link.slowest
+    if most is None:
         return revisit(gap, span, scale)
-    rise = np.where(
-        gap < link.typical_time,
-        (gap - link.min_time) / max(link.typical_time - link.min_time, 1e-9),
-        (link.max_time - gap) / max(link.max_time - link.typical_time, 1e-9),
-    )
-    density = np.clip(rise, 0, 1) * 2 / (link.max_time - link.min_time)
+    if typical is None:
+        density = np.where((gap >= least) & (gap <= most), 1 / (most - least), 0.0)
+    else:
+        rise = np.where(gap < typical, (gap - least) / max(typical - least, 1e-9), (most - gap) / max(most - typical, 1e-9))
+        density = np.clip(rise, 0, 1) * 2 / (most - least)
     return np.log((1 - stray) * density * max(span, scale) + stray * np.exp(revisit(gap, span, scale)))
 
 
