@@ -128,6 +128,20 @@ def test_live_tracks_are_those_of_a_run(clips, models, tmp_path):
     assert all(event["v"] == 1 for event in events(tmp_path / "live"))
 
 
+@pytest.mark.parametrize("longest", [1.2, 1000.0])
+def test_live_events_are_those_of_the_recorded_run(clips, models, tmp_path, longest):
+    """One code path: what the linker gets to know of a track, and when, is the same from files and live, long tracks cut or not."""
+    run(Request.of(clips.values(), tmp_path / "run", CONFIG))
+    settings = ["--set", "linker.lateness=0.5", "--set", "linker.step=0.5"]
+    done = passerby("associate", tmp_path / "run", "-o", tmp_path / "people", "--online", *settings)
+    assert done.returncode == 0, done.stderr
+    expected = (tmp_path / "people/events.jsonl").read_bytes()
+    live(clips, models, tmp_path / "live", CONFIG.changed(live=CONFIG.live.changed(longest_track=longest)))
+    lines = b"".join(path.read_bytes() for path in sorted((tmp_path / "live").glob("events-*.jsonl"))).splitlines(keepends=True)
+    assert b"".join(line for line in lines if json.loads(line)["kind"] in ("assigned", "merged", "split")) == expected
+    assert len(expected.splitlines()) >= 4
+
+
 def test_segments_are_runs_and_long_tracks_go_on_over_them(clips, models, tmp_path):
     whole_config = CONFIG.changed(output=CONFIG.output.changed(max_fill_gap=0.0))  # a gap over two segments cannot be filled
     config = whole_config.changed(live=CONFIG.live.changed(segment=1.5))

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from pipeline.formats.tracklet import CROP_HEIGHT, MAX_EMBEDDINGS, MIN_VISIBILITY, PATH_POINTS, Tracklet, feet_path
+from pipeline.formats.tracklet import (
+    CROP_HEIGHT,
+    MAX_EMBEDDINGS,
+    MIN_VISIBILITY,
+    PATH_POINTS,
+    WEIGHT_GROWTH,
+    Growth,
+    Tracklet,
+    feet_path,
+    update_until,
+)
 from pipeline.sources.frame import Frame
 from reid.embedder import crop_boxes
 from tracker import TrackletUpdate, Tracks
+from tracker.linking.updates import Key
 
 
 @dataclass
@@ -28,8 +39,9 @@ class _Growing:
     spacing: float = 0.2
     embeddings: list[tuple[float, np.ndarray]] = field(default_factory=list)
     embedding_spacing: float = 0.0
-    updated: float = -math.inf  # time of the last update
-    began: float | None = None  # start of the track, if earlier parts were cut off
+    grown: list[tuple[float, float, np.ndarray]] = field(default_factory=list)  # time, weight, pooled embedding as float16
+    began: float | None = None  # start of the track, and its path until then, if earlier parts were cut off
+    before: np.ndarray | None = None
 
     @property
     def embedding(self) -> np.ndarray | None:
@@ -37,9 +49,31 @@ class _Growing:
         norm = 0.0 if self.pooled is None else float(np.linalg.norm(self.pooled))
         return self.pooled / norm if self.pooled is not None and norm > 0 else None
 
+    def note_growth(self, time: float) -> None:
+        """Keep the pooled embedding, if it has grown by enough since the last one kept."""
+        embedding = self.embedding
+        if embedding is not None and (not self.grown or self.weight >= WEIGHT_GROWTH * self.grown[-1][1]):
+            self.grown.append((time, self.weight, embedding.astype(np.float16)))
+
     @property
-    def first_time(self) -> float:
-        return self.times[0] if self.began is None else self.began
+    def growth(self) -> Growth:
+        times, weights, embeddings = zip(*self.grown, strict=True) if self.grown else ((), (), ())
+        return Growth(times, weights, embeddings, self.began, self.before)
+
+    def rest(self) -> _Growing:
+        """What goes on after a cut."""
+        path = feet_path(self.times[-PATH_POINTS:], self.boxes[-PATH_POINTS:])
+        if self.before is not None:
+            path = np.concatenate([self.before, path])[-PATH_POINTS:]
+        began = self.times[0] if self.began is None else self.began
+        return _Growing(
+            pooled=self.pooled,
+            weight=self.weight,
+            embeddings_count=self.embeddings_count,
+            grown=self.grown[-1:],
+            began=began,
+            before=path,
+        )
 
 
 class TrackletBuilder:
@@ -63,6 +97,7 @@ class TrackletBuilder:
                 one.pooled = row * quality if one.pooled is None else one.pooled + row * quality
                 one.weight += quality
                 one.embeddings_count += 1
+                one.note_growth(frame.time)
                 if tracks.visibility[at] >= MIN_VISIBILITY and (
                     not one.embeddings or frame.time - one.embeddings[-1][0] >= one.embedding_spacing
                 ):
@@ -79,6 +114,11 @@ class TrackletBuilder:
                     one.crops = one.crops[::2]
                     one.spacing *= 2
 
+    @property
+    def tracks(self) -> list[int]:
+        """The ids of the tracks that grow."""
+        return list(self._growing)
+
     def finish(self, held: np.ndarray | None = None) -> Iterator[Tracklet]:
         """Tracklets of the tracks that are no longer ``held`` (None: of all tracks), in order of id."""
         alive = set() if held is None else set(held.tolist())
@@ -92,20 +132,15 @@ class TrackletBuilder:
         for track_id, one in sorted(self._growing.items()):
             if one.times and one.times[-1] - one.times[0] >= longest:
                 yield self._tracklet(track_id, one)
-                self._growing[track_id] = _Growing(
-                    pooled=one.pooled, weight=one.weight, embeddings_count=one.embeddings_count, began=one.first_time, updated=one.updated
-                )
+                self._growing[track_id] = one.rest()
 
-    def updates(self, step: float) -> Iterator[TrackletUpdate]:
-        """Updates, for the online linker, of the tracks that have grown by ``step`` seconds since their last one."""
+    def updates(self, until: float, sent: Mapping[Key, float]) -> Iterator[TrackletUpdate]:
+        """What the on-line linker gets to know up to ``until`` seconds of the tracks that have grown since the time they were ``sent``."""
         for track_id, one in sorted(self._growing.items()):
-            if one.times and one.times[-1] - one.updated >= step:
-                one.updated = one.times[-1]
-                yield self._update(track_id, one)
-
-    def _update(self, track_id: int, one: _Growing) -> TrackletUpdate:
-        path = feet_path(np.array(one.times[-PATH_POINTS:]), np.array(one.boxes[-PATH_POINTS:]))
-        return TrackletUpdate(self.camera, track_id, one.first_time, one.times[-1], one.embedding, one.weight, path)
+            if one.times and one.times[0] <= until and one.times[-1] > sent.get((self.camera, track_id), -math.inf):
+                update = update_until(self.camera, track_id, one.times, one.boxes, one.growth, until)
+                if update is not None and update.end > sent.get(update.key, -math.inf):
+                    yield update
 
     def _tracklet(self, track_id: int, one: _Growing) -> Tracklet:
         return Tracklet(
@@ -123,6 +158,7 @@ class TrackletBuilder:
             int(np.argmax([quality for _, quality, _ in one.crops])),
             np.array([time for time, _ in one.embeddings], np.float64),
             np.array([row for _, row in one.embeddings], np.float32).reshape(len(one.embeddings), -1 if one.embeddings else 0),
+            one.growth,
         )
 
 

@@ -12,8 +12,8 @@ from pipeline.errors import UsageError, writing
 from pipeline.formats.paths import local
 from pipeline.formats.tracklet import Tracklet
 
-VERSION = 4
-READABLE = (1, 2, 3, 4)  # 1 had no single embeddings, 2 no best_crop, 3 other names
+VERSION = 5
+READABLE = (1, 2, 3, 4, 5)  # 1 had no single embeddings, 2 no best_crop, 3 other names, 4 no growth
 RENAMED = {"look_times": "embedding_times", "looks": "embeddings"}  # column names up to version 3
 SCHEMA = pa.schema(
     [
@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
         pa.field("embedding_times", pa.list_(pa.float64()), False),
         pa.field("embeddings", pa.list_(pa.list_(pa.float16())), False),
         pa.field("best_crop", pa.int64()),
+        pa.field("growth_times", pa.list_(pa.float64())),
+        pa.field("growth_weights", pa.list_(pa.float64())),
+        pa.field("growth_embeddings", pa.list_(pa.list_(pa.float16()))),
     ],
     metadata={
         "passerby.tracklets": str(VERSION),
@@ -65,6 +68,9 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
         "embedding_times": tracklet.embedding_times.tolist(),
         "embeddings": list(tracklet.embeddings.astype(np.float16)),
         "best_crop": tracklet.best_crop,
+        "growth_times": list(tracklet.growth.times),
+        "growth_weights": list(tracklet.growth.weights),
+        "growth_embeddings": list(tracklet.growth.embeddings),
     }
 
 

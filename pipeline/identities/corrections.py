@@ -144,6 +144,7 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
             for row in columns:
                 if (row["camera"], row["track"]) in gone:
                     row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
+                    row.update(growth_times=[], growth_weights=[], growth_embeddings=[])
             schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
             scratch = path.with_suffix(".new")
             pq.write_table(pa.Table.from_pylist(columns, schema), local(scratch), compression="zstd")

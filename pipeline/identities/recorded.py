@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.formats.paths import is_safe_name, run_labels
+from pipeline.formats.tracklet import Growth, feet_path
 from pipeline.formats.tracklet_table import facts_of, read_tracklets
 from tracker import AssociationSettings, Identities, Site, Tracklets, associate
 from tracker.linking.evidence import EvidenceWeights
@@ -21,7 +22,7 @@ from tracker.refine import RefineSettings
 COLUMNS = ["camera", "track", "start_time", "end_time", "quality", "embeddings_count", "embedding", "frames", "times", "boxes", "best_crop"]
 
 
-EMBEDDINGS = ["embedding_times", "embeddings"]
+GROWTH = ["embedding_times", "embeddings", "growth_times", "growth_weights", "growth_embeddings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class RecordedTracklets:
 
     ``tracklets``: the columns for association. Per tracklet: ``runs``: its run's folder; ``names``: its camera's folder there; ``frames``
     (k,) from 1; ``boxes`` (k, 4) x1, y1, x2, y2 px; ``weights``: the sum of its crops' qualities; ``best``: the number of its best crop;
-    ``embeddings``: seconds (m,) and single embeddings (m, d), if requested. ``calibration``: of the re-ID model, empty if unknown.
+    ``growth``: of its pooled embedding, if requested. ``calibration``: of the re-ID model, empty if unknown.
     """
 
     tracklets: Tracklets
@@ -41,7 +42,7 @@ class RecordedTracklets:
     calibration: dict[str, str]
     weights: tuple[float, ...]
     best: tuple[int, ...]
-    embeddings: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    growth: tuple[Growth, ...] = ()
 
     def sheet(self, row: int) -> Path:
         return self.runs[row] / "people" / f"{self.names[row]}-{int(self.tracklets.tracks[row]):05d}.jpg"
@@ -52,7 +53,7 @@ class RecordedTracklets:
 
         return RecordedTracklets(
             self.tracklets.take(rows), of(self.runs), of(self.names), of(self.frames), of(self.boxes), self.calibration,
-            of(self.weights), of(self.best), of(self.embeddings),
+            of(self.weights), of(self.best), of(self.growth),
         )  # fmt: skip
 
     @property
@@ -61,8 +62,8 @@ class RecordedTracklets:
         return list(zip(self.tracklets.cameras.tolist(), self.tracklets.tracks.tolist(), strict=True))
 
 
-def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTracklets:
-    """Read all tracklets of run folders, with single ``embeddings`` if requested. A camera name that several runs share becomes
+def read_runs(folders: Sequence[Path], growth: bool = False) -> RecordedTracklets:
+    """Read all tracklets of run folders, with their ``growth`` if requested. A camera name that several runs share becomes
     ``run/camera``, where ``run`` is the folder's name, with as many of its parents as make it unique.
 
     Raises UsageError for a folder without tracklets, and if the embeddings come from different models.
@@ -72,7 +73,7 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
         path = folder / "tracklets.parquet"
         if not path.is_file():
             raise UsageError(f"{folder}: no tracklets.parquet; expected the output folder of passerby run")
-        tables.append(read_tracklets(path, COLUMNS + EMBEDDINGS if embeddings else COLUMNS))
+        tables.append(read_tracklets(path, COLUMNS + GROWTH if growth else COLUMNS))
     facts = [facts_of(table) for table in tables]
     with_model = [(folder, fact) for folder, fact in zip(folders, facts, strict=True) if "reid" in fact]
     for folder, fact in with_model:
@@ -100,14 +101,12 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
             columns["embeddings"].append(row["embedding"])
             columns["weights"].append(float(row["quality"] * row["embeddings_count"]))
             columns["best"].append(row.get("best_crop") or 0)
-            if embeddings:
-                single = row.get("embeddings") or []
-                stacked = np.array(single, np.float32).reshape(len(single), -1 if single else 0)
-                columns["singles"].append((np.array(row.get("embedding_times") or []), stacked))
+            if growth:
+                columns["growth"].append(_growth(row))
             boxes = np.array(row["boxes"], np.float64).reshape(-1, 4)
             columns["frames"].append(np.array(row["frames"], np.int64))
             columns["boxes"].append(boxes)
-            columns["paths"].append(np.c_[row["times"], (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
+            columns["paths"].append(feet_path(row["times"], boxes))
     width = max((len(row) for row in columns["embeddings"] if row is not None), default=0)
     pooled = np.zeros((len(columns["tracks"]), width), np.float32)
     for at, row in enumerate(columns["embeddings"]):
@@ -119,8 +118,23 @@ def read_runs(folders: Sequence[Path], embeddings: bool = False) -> RecordedTrac
     )  # fmt: skip
     return RecordedTracklets(
         tracklets, tuple(columns["runs"]), tuple(columns["names"]), tuple(columns["frames"]), tuple(columns["boxes"]), calibration,
-        tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["singles"]),
+        tuple(columns["weights"]), tuple(columns["best"]), tuple(columns["growth"]),
     )  # fmt: skip
+
+
+def _growth(row: dict[str, Any]) -> Growth:
+    """As recorded, or, of a file that has none, as its single embeddings tell."""
+    if row.get("growth_times"):
+        return Growth(row["growth_times"], row["growth_weights"], [np.array(one, np.float16) for one in row["growth_embeddings"]])
+    if row["embedding"] is None:
+        return Growth()
+    weight, single = float(row["quality"] * row["embeddings_count"]), np.array(row.get("embeddings") or [], np.float64)
+    times = list(row.get("embedding_times") or [])[: len(single)]
+    pooled = [*np.cumsum(single, 0)] if len(single) else []
+    pooled = [one / max(float(np.linalg.norm(one)), 1e-9) for one in pooled]
+    weights = [weight * (number + 1) / (len(times) + 1) for number in range(len(times))]
+    embeddings = [one.astype(np.float16) for one in [*pooled, np.array(row["embedding"])]]
+    return Growth([*times, max(row["end_time"], *times)] if times else [row["end_time"]], [*weights, weight], embeddings)
 
 
 def check_cameras(path: Path, names: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
     ``online``: replay through the online linker, and write its events to ``events.jsonl``. Raises UsageError if a run has no tracklets or
     another re-ID model, OutputError if ``out`` cannot be written.
     """
-    log, recorded = read_log(out), read_runs(runs, embeddings=online)
+    log, recorded = read_log(out), read_runs(runs, growth=online)
     events: list[Event] = []
     if online:
         found, events = link(recorded, site, config.linker, config.association)

@@ -3,47 +3,70 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Iterator, Mapping
 
 from pipeline.engine.camera_run import CameraRun
-from pipeline.formats.tracklet import PATH_POINTS, Tracklet, feet_path
+from pipeline.formats.tracklet import Tracklet, update_until
+from pipeline.identities.steps import LinkerSteps
 from pipeline.live.events import EventLog
 from pipeline.sinks.sink import Sink
-from tracker import Event, Linker, TrackletUpdate
+from tracker import Event, Linker, Site, TrackletUpdate
+from tracker.linking.updates import Key
 
 log = logging.getLogger(__name__)
 
 
 class LiveLinking(Sink):
-    """Feeds ``linker`` from all cameras. It is a sink of each of them, for the tracks that end; growing tracks are read once per step."""
+    """Feeds ``linker`` from all ``cameras``. It is a sink of each of them, for the tracks that end, or parts of them."""
 
-    def __init__(self, linker: Linker, events: EventLog) -> None:
-        self.linker, self.events = linker, events
-        self._starts: dict[tuple[str, int], float] = {}
+    def __init__(self, linker: Linker, events: EventLog, cameras: Mapping[str, CameraRun], site: Site) -> None:
+        self.linker, self.events, self.site, self._cameras = linker, events, site, cameras
+        self._steps = LinkerSteps(linker, self._until)
+        self._ended: list[Tracklet] = []  # not yet told whole
+        self._sent: dict[Key, float] = {}
         self._late = 0
 
     def finish(self, tracklet: Tracklet) -> None:
-        start = self._starts.get((tracklet.camera, tracklet.track), float(tracklet.times[0]))
-        end, weight = float(tracklet.times[-1]), tracklet.quality * tracklet.embeddings_count
-        path = feet_path(tracklet.times[-PATH_POINTS:], tracklet.boxes[-PATH_POINTS:])
-        self.linker.add([TrackletUpdate(tracklet.camera, tracklet.track, start, end, tracklet.embedding, weight, path)])
+        self._ended.append(tracklet)
 
-    def step(self, cameras: Mapping[str, CameraRun], now: float) -> None:
-        """Tell the linker how tracks have grown, and log what it decides. ``now``: wall time, seconds since 1970."""
-        for camera in cameras.values():
-            for update in camera.builder.updates(self.linker.settings.step):
-                self._starts.setdefault(update.key, update.start)
-                self.linker.add([update])
-        self._log(self.linker.advance(now))
+    def step(self, now: float) -> None:
+        """Do what is due at ``now``, wall time in seconds since 1970, and log what the linker decides."""
+        self._log(self._steps.advance(now))
         if self.linker.late > self._late:
             log.warning("%d updates came after their tracklet was settled", self.linker.late - self._late)
             self._late = self.linker.late
 
+    def end(self, now: float, whole: bool) -> None:
+        """No more comes. ``whole``: all sources have ended, so that everything is decided; else what is undecided waits for the next start."""
+        if whole:
+            self._log(self._steps.finish(max([now, *(float(one.times[-1]) + self._offset(one.camera) for one in self._ended)])))
+        else:
+            self.step(now)
+            self.linker.add(self._until(math.inf))
+
+    def _until(self, time: float) -> Iterator[TrackletUpdate]:
+        for update in self._known(time):
+            self._sent[update.key] = update.end
+            yield update
+        told = [one for one in self._ended if float(one.times[-1]) + self._offset(one.camera) <= time]
+        self._ended = [one for one in self._ended if float(one.times[-1]) + self._offset(one.camera) > time]
+        growing = {(name, track) for name, camera in self._cameras.items() for track in camera.builder.tracks}
+        for key in {(one.camera, one.track) for one in told} - growing - {(one.camera, one.track) for one in self._ended}:
+            self._sent.pop(key, None)
+
+    def _known(self, time: float) -> Iterator[TrackletUpdate]:
+        for one in self._ended:
+            update = update_until(one.camera, one.track, one.times, one.boxes, one.growth, time - self._offset(one.camera))
+            if update is not None and update.end > self._sent.get(update.key, -math.inf):
+                yield update
+        for name, camera in self._cameras.items():
+            yield from camera.builder.updates(time - self._offset(name), self._sent)
+
+    def _offset(self, camera: str) -> float:
+        place = self.site.cameras.get(camera)
+        return 0.0 if place is None else place.offset
+
     def _log(self, decided: list[Event]) -> None:
         for event in decided:
-            values = asdict(event)
-            self.events.write(values.pop("kind"), values.pop("time"), key=event.key, **values)
-        if decided:
-            alive = self.linker.identities.keys()
-            self._starts = {key: start for key, start in self._starts.items() if key in alive}
+            self.events.decided(event)

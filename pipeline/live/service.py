@@ -84,14 +84,14 @@ class LiveRun:
             opened.callback(self.segments.close)
             sinks = {name: [self.segments.sink(name)] for name in names}
             self.linking: LiveLinking | None = None
+            self.cameras: dict[str, CameraRun] = {}
             if embedder is not None:
                 self._model, self._state = embedder.session.sha256, out / "linker.state"
                 linker = restored(
                     self._state, Linker(site, config.linker, calibrated(config.association, reid_facts(embedder))), self._model
                 )
-                self.linking = LiveLinking(linker, self.events)
+                self.linking = LiveLinking(linker, self.events, self.cameras, site)
                 opened.callback(self._end_linking)
-            self.cameras = {}
             for name in names:
                 camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
                 own = [*sinks[name], *([self.linking] if self.linking else [])]
@@ -100,6 +100,7 @@ class LiveRun:
                 opened.callback(one.finish)
             self.intake = NewestOfEach(self.readers, arrivals)
             opened.callback(self._stop_readers)
+            self._whole = False  # whether it ended because all sources did
             self._sessions: dict[str, int] = {}
             self._sizes: dict[str, tuple[int, int]] = {}
             self._states: dict[str, tuple[str, str | None]] = {}
@@ -118,6 +119,7 @@ class LiveRun:
             while not stopped() and not self.intake.ended and (until is None or time.monotonic() < until):
                 self.step(timeout=0.2)
                 notify("WATCHDOG=1")
+            self._whole = self.intake.ended
         finally:
             self._opened.close()
             notify("STOPPING=1")
@@ -136,7 +138,7 @@ class LiveRun:
         self._tell_states(now)
         if self.linking is not None and now - self._linked >= self.config.linker.step:
             self._linked = now
-            self.linking.step(self.cameras, now)
+            self.linking.step(now)
             if now - self._saved >= self.config.live.save:
                 self._save()
                 self._saved = now
@@ -188,7 +190,7 @@ class LiveRun:
 
     def _end_linking(self) -> None:
         if self.linking is not None:
-            self.linking.step(self.cameras, self._wall())
+            self.linking.end(self._wall(), whole=self._whole)
         self._save()
 
     def _hand_over(self) -> None:
