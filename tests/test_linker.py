@@ -150,6 +150,31 @@ def test_clocks_are_set_right():
     assert set(linked(rows, Site(overlaps=()))[0].values()) == {1, 2}
 
 
+def test_not_to_have_been_seen_by_a_blind_camera_says_nothing():
+    """The way takes 20 s; the camera at its end was away for minutes, and there the person is when it comes back."""
+    site = Site.model_validate({"links": [{"start": "a", "end": "b", "typical_time": 20, "max_time": 60}]})
+    rows = [update("a", 1, 0, 10, A), update("a", 2, 3, 12, B), update("b", 1, 200, 210, A)]
+    odds = {}
+    for blind in (False, True):
+        linker = Linker(site)
+        linker.add(rows)
+        if blind:
+            linker.blind("b", 15.0)
+            linker.blind("b", 15.0, 199.0)
+        events = linker.finish()
+        odds[blind] = next(event.reasons["time"] for event in events if event.camera == "b" and event.reasons)
+    assert odds[False] < 0 < odds[True]
+
+
+def test_blind_times_are_forgotten():
+    linker = Linker(Site(), LinkerSettings(retention=100))
+    linker.blind("a", 0.0, 10.0)
+    linker.blind("b", 5.0)
+    linker.add([update("a", 1, 500, 510, A)])
+    linker.finish()
+    assert linker._graph._blind == {"a": {}, "b": {5.0: np.inf}}
+
+
 def test_without_looks_everybody_is_alone():
     identities, _, _ = linked([update("a", 1, 0, 10, None), update("b", 1, 20, 30, None)])
     assert identities == {("a", 1): 1, ("b", 1): 2}

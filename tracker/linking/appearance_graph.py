@@ -56,6 +56,7 @@ class LookGraph:
         self._reviewed = 2  # looks that there were when all were compared anew
         self._waits = np.zeros((0, 0))
         self._first = math.inf
+        self._blind: dict[str, dict[float, float]] = {}  # camera -> begin -> end of what it did not see
 
     def write(self, update: TrackletUpdate, look: int = -1, sighting: int = -1) -> tuple[int, int]:
         """Put a tracklet's state into the tables; returns its rows of looks and of sightings, new ones for -1."""
@@ -76,6 +77,24 @@ class LookGraph:
             self.looks.put(look, known=True, unit=update.embedding, sum=update.embedding * update.weight)
             self._measure_from_centre(np.array([look]))
         return look, sighting
+
+    def blind(self, camera: str, start: float, end: float) -> None:
+        """The camera saw nothing from ``start`` to ``end``, seconds of the site's clock; the same start again changes the end."""
+        self._blind.setdefault(camera, {})[start] = end
+
+    def forget_blind(self, before: float) -> None:
+        for camera, intervals in self._blind.items():
+            self._blind[camera] = {start: end for start, end in intervals.items() if end >= before}
+
+    def _unseen(self, tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:
+        """(m,) seconds between the two of a pair in which one of their cameras was blind, at most all of them."""
+        begin, end = np.minimum(tracklets.end[pairs[:, 0]], tracklets.end[pairs[:, 1]]), tracklets.start[pairs].max(1)
+        out = np.zeros(len(pairs))
+        for camera, intervals in self._blind.items():
+            of = np.flatnonzero((tracklets.cameras[pairs] == camera).any(1))
+            for first, last in intervals.items():
+                out[of] += np.clip(np.minimum(end[of], last) - np.maximum(begin[of], first), 0, None)
+        return np.minimum(out, np.maximum(end - begin, 0))
 
     @property
     def prior(self) -> float:
@@ -195,7 +214,8 @@ class LookGraph:
         pairs = index.reshape(-1, 2)
         tracklets = self._tracklets(local, paths)
         span = min(max(time - self._first, 0.0), self.retention)
-        when = self.settings.time_weight * evidence.time(tracklets, pairs, self.site, self.settings.revisit_time, span)
+        unseen = self._unseen(tracklets, pairs) if self._blind else None
+        when = self.settings.time_weight * evidence.time(tracklets, pairs, self.site, self.settings.revisit_time, span, unseen)
         where = evidence.ground(tracklets, pairs, self.site, self.settings.ground_noise, self.settings.floor_area)
         same_camera = self.looks["camera"][both[:, 0]] == self.looks["camera"][both[:, 1]]
         looks_odds = self.settings.weighing.odds(far, margins, same_camera)

@@ -311,18 +311,29 @@ def gaps(tracklets: Tracklets, pairs: np.ndarray) -> np.ndarray:
     return np.maximum(tracklets.start[a], tracklets.start[b]) - np.minimum(tracklets.end[a], tracklets.end[b])
 
 
-def revisit(gap: np.ndarray, span: float, scale: float) -> np.ndarray:
+def revisit(gap: np.ndarray, span: float, scale: float, unseen: np.ndarray | float = 0.0) -> np.ndarray:
     """Log odds from time alone: people are seen again soon rather than late.
 
     The time to the next sight of the same person is taken as log-uniform from ``scale`` to ``span`` seconds, that of somebody
-    else as uniform over ``span``, the time all cameras cover together.
+    else as uniform over ``span``, the time all cameras cover together. ``unseen``: seconds of the gap in which a camera was blind; the
+    person may have come at any moment of them.
     """
+    return np.log(max(span, scale) * _likelihood(gap, unseen, span, scale))
+
+
+def _likelihood(gap: np.ndarray, unseen: np.ndarray | float, span: float, scale: float) -> np.ndarray:
+    """Probability per second that the same person comes after ``gap``, the mean over what was not seen of it."""
     span = max(span, scale)
     gap = np.clip(gap, 0, span)
-    return np.log(span / ((gap + scale) * np.log((span + scale) / scale)))
+    whole, blind = np.log((span + scale) / scale), np.clip(unseen, 0, gap)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.log((gap + scale) / (gap - blind + scale)) / (blind * whole)
+    return np.where(blind > 1e-3, mean, 1 / ((gap + scale) * whole))
 
 
-def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1) -> np.ndarray:
+def transition(
+    gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1, unseen: np.ndarray | float = 0.0
+) -> np.ndarray:
     """As ``revisit``, where a link says how long the way takes: triangular around its typical time, uniform without one; ``stray`` took
     another way.
 
@@ -330,26 +341,42 @@ def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: fl
     """
     least, typical, most = link.min_time, link.typical_time, link.slowest
     if most is None:
-        return revisit(gap, span, scale)
+        return revisit(gap, span, scale, unseen)
+
+    def share(seconds: np.ndarray) -> np.ndarray:
+        """Of the people, those who have made the way within ``seconds``."""
+        done = np.clip(seconds, least, most)
+        if typical is None:
+            return (done - least) / (most - least)
+        rise = (done - least) ** 2 / max((most - least) * (typical - least), 1e-9)
+        fall = 1 - (most - done) ** 2 / max((most - least) * (most - typical), 1e-9)
+        return np.where(done <= typical, rise, fall)
+
     if typical is None:
         density = np.where((gap >= least) & (gap <= most), 1 / (most - least), 0.0)
     else:
         rise = np.where(gap < typical, (gap - least) / max(typical - least, 1e-9), (most - gap) / max(most - typical, 1e-9))
         density = np.clip(rise, 0, 1) * 2 / (most - least)
-    return np.log((1 - stray) * density * max(span, scale) + stray * np.exp(revisit(gap, span, scale)))
+    blind = np.clip(unseen, 0, np.maximum(gap, 0))
+    density = np.where(blind > 1e-3, (share(gap) - share(gap - blind)) / np.maximum(blind, 1e-3), density)
+    return np.log(max(span, scale) * ((1 - stray) * density + stray * _likelihood(gap, unseen, span, scale)))
 
 
-def time(tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float, span: float | None = None) -> np.ndarray:
+def time(
+    tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float, span: float | None = None, unseen: np.ndarray | None = None
+) -> np.ndarray:
     """(m,) log odds from when the two were where; 0 where both are seen at once (whether that may be, ``forbidden`` says).
 
-    ``span``: seconds that all cameras cover together; None: from the first start to the last end.
+    ``span``: seconds that all cameras cover together; None: from the first start to the last end. ``unseen`` (m,): seconds between the two
+    in which one of their cameras was blind.
     """
     if not len(pairs):
         return np.zeros(0)
     gap = gaps(tracklets, pairs)
     if span is None:
         span = float(tracklets.end.max() - tracklets.start.min())
-    out = revisit(gap, span, scale)
+    unseen = np.zeros(len(pairs)) if unseen is None else unseen
+    out = revisit(gap, span, scale, unseen)
     if site.links:
         a, b = pairs.T
         first, later = np.where(tracklets.start[a] <= tracklets.start[b], (a, b), (b, a))
@@ -357,7 +384,7 @@ def time(tracklets: Tracklets, pairs: np.ndarray, site: Site, scale: float, span
         for start, end in {(str(x), str(y)) for x, y in ways}:
             if (link := site.link(start, end)) is not None:
                 on_it = (ways[:, 0] == start) & (ways[:, 1] == end)
-                out[on_it] = transition(gap[on_it], link, span, scale)
+                out[on_it] = transition(gap[on_it], link, span, scale, unseen=unseen[on_it])
     return np.where(gap < 0, 0.0, out)
 
 

@@ -124,12 +124,24 @@ class Linker:
                 if update.end not in waiting or waiting[update.end].weight < update.weight:
                     waiting[update.end] = update
 
+    def blind(self, camera: str, start: float, end: float = math.inf) -> None:
+        """A camera saw nothing from ``start`` to ``end``, seconds of its clock: not to have seen somebody then says nothing.
+
+        Where the end is not known yet, tell it later with the same ``start``.
+        """
+        offset = self._offset(camera)
+        self._graph.blind(camera, start + offset, end + offset)
+
+    def _offset(self, camera: str) -> float:
+        place = self.site.cameras.get(camera)
+        return 0.0 if place is None else place.offset
+
     def _on_site_clock(self, update: TrackletUpdate) -> TrackletUpdate:
-        place = self.site.cameras.get(update.camera)
-        if place is None or not place.offset:
+        offset = self._offset(update.camera)
+        if not offset:
             return update
-        path = None if update.path is None else update.path + np.array([place.offset, 0, 0])
-        return replace(update, start=update.start + place.offset, end=update.end + place.offset, path=path)
+        path = None if update.path is None else update.path + np.array([offset, 0, 0])
+        return replace(update, start=update.start + offset, end=update.end + offset, path=path)
 
     def advance(self, now: float) -> list[Event]:
         """Do every step that is ``lateness`` before ``now`` (seconds of the site's clock); its decisions in order."""
@@ -360,6 +372,7 @@ class Linker:
     def _forget(self, time: float) -> None:
         """Drop what is ``retention`` old, and the people seen longest ago where there are too many."""
         looks, seen = self._graph.looks, self._graph.sightings
+        self._graph.forget_blind(time - self.settings.retention)
         old = looks.used & (looks["end"] < time - self.settings.retention)
         spare = len(self._people) - self.settings.max_people
         if spare > 0:
