@@ -150,6 +150,83 @@ def test_clocks_are_set_right():
     assert set(linked(rows, Site(overlaps=()))[0].values()) == {1, 2}
 
 
+def later_on(linker: Linker, rows) -> dict:
+    """The identities after more of the same people, and all that is still to be decided."""
+    linker.add([update(*row) for row in rows])
+    linker.finish()
+    return linker.identities
+
+
+def test_what_is_merged_by_hand_stays_merged():
+    identities, _, linker = linked([update("a", 1, 0, 10, A), update("b", 1, 20, 30, B), update("a", 2, 50, 60, A)])
+    assert identities["a", 1] == identities["a", 2] != identities["b", 1]
+    (event,) = linker.merge([("a", 1), ("b", 1)], 70.0)
+    assert (event.kind, event.identity, event.other, event.reasons) == ("merged", 1, 2, {"by": "hand"})
+    assert set(linker.identities.values()) == {1}
+    now = later_on(linker, [("b", 2, 300, 310, B), ("a", 3, 320, 330, A), ("c", 1, 500, 510, C)])
+    assert {now[key] for key in (("a", 1), ("b", 1), ("a", 2), ("a", 3))} == {1} and now["c", 1] != 1
+    assert linker.merge([("a", 99)], 600.0) == []
+
+
+def test_what_is_split_by_hand_stays_split():
+    identities, _, linker = linked([update("a", n, 40 * n, 40 * n + 10, A) for n in range(1, 7)], exemplars=2)
+    assert set(identities.values()) == {1}  # and several of them share a look
+    before = len(linker)
+    events = linker.split([("a", 2), ("a", 5)], [("a", n) for n in (1, 3, 4, 6)], 400.0)
+    assert {(event.kind, event.track, event.other) for event in events} == {("split", 2, 1), ("split", 5, 1)}
+    assert len(linker) == before + 1
+    now = later_on(linker, [("b", 1, 500, 510, A), ("b", 2, 700, 705, C)])
+    assert now["a", 2] == now["a", 5] != now["a", 1] == now["a", 3] == now["a", 4] == now["a", 6]
+    assert linker.split([("a", 2)], [("a", 1)], 800.0) == []  # they are apart already
+
+
+def test_who_is_forgotten_by_hand_is_gone_and_stays_so():
+    _, _, linker = linked([update("a", n, 40 * n, 40 * n + 10, look) for n, look in enumerate([A, B, A, B, A], 1)], exemplars=1)
+    linker.add([update("a", 9, 300, 305, A)])
+    linker.advance(320)
+    linker.forget([("a", 1), ("a", 3), ("a", 5), ("a", 9)], 320.0)
+    assert set(linker.identities) == {("a", 2), ("a", 4)} and len(linker) == 1
+    now = later_on(linker, [("a", 9, 300, 330, A), ("b", 1, 400, 410, B)])
+    assert ("a", 9) not in now and now["b", 1] == now["a", 2]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.lists(st.tuples(st.sampled_from(["merge", "split", "forget"]), st.integers(0, 99), st.integers(0, 99)), max_size=4),
+)
+def test_corrections_by_hand_at_any_time_keep_all_in_order(seed, corrections):
+    """Whatever is corrected, every tracklet has one identity, events tell all, and the linker goes on."""
+    rng = np.random.default_rng(seed)
+    updates, _ = growing(rng, people=3, visits=12)
+    updates.sort(key=lambda one: one.end)
+    linker, told, gone, split_apart = Linker(Site(), LinkerSettings(settle_time=20, exemplars=1)), [], set(), []
+    for at, one in enumerate(updates):
+        linker.add([one])
+        told += linker.advance(one.end)
+        for kind, first, second in corrections if at % 9 == 8 else ():
+            known = sorted(linker.identities)
+            if not known:
+                continue
+            a, b = known[first % len(known)], known[second % len(known)]
+            if kind == "merge":
+                told += linker.merge([a, b], one.end)
+                split_apart = []
+            elif kind == "split" and a != b:
+                told += linker.split([a], [b], one.end)
+                split_apart.append((a, b))
+            elif kind == "forget":
+                linker.forget([a], one.end)
+                gone.add(a)
+            now = linker.identities
+            assert all(now[x] != now[y] for x, y in split_apart if x in now and y in now)
+    told += linker.finish()
+    now = linker.identities
+    assert not gone & set(now)
+    assert {key: number for key, number in apply_events({}, told).items() if key not in gone} == now
+    assert len(linker) == len(set(now.values()))
+
+
 def test_not_to_have_been_seen_by_a_blind_camera_says_nothing():
     """The way takes 20 s; the camera at its end was away for minutes, and there the person is when it comes back."""
     site = Site.model_validate({"links": [{"start": "a", "end": "b", "typical_time": 20, "max_time": 60}]})

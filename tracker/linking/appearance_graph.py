@@ -15,6 +15,7 @@ from tracker.linking.updates import Key, TrackletUpdate
 from tracker.site import Site
 
 REVIEW, REVIEWED = 1.5, 512  # all looks are compared anew when there are so many times as many, up to so many
+BY_HAND = 1e3  # nats between two looks that somebody has said to be one person's
 RENEW = 1.02  # times the votes of before from which on the means are measured again
 
 
@@ -56,6 +57,8 @@ class LookGraph:
         self._reviewed = 2  # looks that there were when all were compared anew
         self._waits = np.zeros((0, 0))
         self._first = math.inf
+        self._together: dict[int, int] = {}  # look -> number of the group that somebody has said to be one person's
+        self._apart: dict[int, set[int]] = {}  # look -> looks that somebody has said to be another person's
         self._blind: dict[str, dict[float, float]] = {}  # camera -> begin -> end of what it did not see
 
     def write(self, update: TrackletUpdate, look: int = -1, sighting: int = -1) -> tuple[int, int]:
@@ -77,6 +80,9 @@ class LookGraph:
             self.looks.put(look, known=True, unit=update.embedding, sum=update.embedding * update.weight)
             self._measure_from_centre(np.array([look]))
         return look, sighting
+
+    def change_site(self, site: Site) -> None:
+        self.site, self._waits = site, np.zeros((0, 0))
 
     def blind(self, camera: str, start: float, end: float) -> None:
         """The camera saw nothing from ``start`` to ``end``, seconds of the site's clock; the same start again changes the end."""
@@ -277,6 +283,17 @@ class LookGraph:
         """(m, 2) pairs of the region's looks that have ties, by their place in it, and their (m,) weights."""
         place = {row: at for at, row in enumerate(region)}
         pairs = [(at, place[other]) for row, at in place.items() for other in self.ties.get(row, {}) if place.get(other, -1) > at]
+        told = [
+            (at, place[other])
+            for row, at in place.items() if row in self._together
+            for other in place if place[other] > at and self._together.get(other) == self._together[row]
+        ] if self._together else []  # fmt: skip
+        if told:
+            others, weights = self._weights([pair for pair in pairs if pair not in set(told)], region, place)
+            return np.concatenate([others, np.array(told)]), np.concatenate([weights, np.full(len(told), BY_HAND)])
+        return self._weights(pairs, region, place)
+
+    def _weights(self, pairs: list[tuple[int, int]], region: list[int], place: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
         if not pairs:
             return np.zeros((0, 2), np.int64), np.zeros(0)
         prior = self.prior
@@ -307,8 +324,47 @@ class LookGraph:
         a, b = np.nonzero(gap < self._least()[np.ix_(camera, camera)])
         out = np.zeros((len(region), len(region)), bool)
         out[at[a], at[b]] = True
+        if self._together or self._apart:
+            place = {row: at for at, row in enumerate(region)}
+            group = np.array([self._together.get(row, -1 - at) for row, at in place.items()])
+            out[group[:, None] == group] = False
+            for row, at_row in place.items():
+                for other in self._apart.get(row, set()) & place.keys():
+                    out[at_row, place[other]] = out[place[other], at_row] = True
         np.fill_diagonal(out, False)
         return out
+
+    # said by hand
+
+    def join(self, looks: set[int]) -> None:
+        """These looks are one person's, whatever they look like; what was said to part them no longer counts."""
+        numbers = {self._together[look] for look in looks if look in self._together}
+        number = min(numbers, default=max(self._together.values(), default=0) + 1)
+        looks = looks | {look for look, group in self._together.items() if group in numbers}
+        self._together |= dict.fromkeys(looks, number)
+        for look in looks:
+            self._apart[look] = self._apart.get(look, set()) - looks
+
+    def part(self, looks: set[int], others: set[int]) -> None:
+        """``looks`` are one person's, and ``others`` another's."""
+        for look in looks:
+            self._together.pop(look, None)
+            self._apart.setdefault(look, set()).update(others)
+        for other in others:
+            self._apart.setdefault(other, set()).update(looks)
+
+    def detach(self, look: int, sightings: set[int]) -> int:
+        """Give some sightings of a look a look of their own, of the same appearance; returns it."""
+        rows, looks = sorted(sightings), self.looks
+        share, latest = len(rows) / len(self.seen[look]), rows[int(np.argmax(self.sightings["end"][rows]))]
+        copied = {name: looks[name][look].copy() for name in ("known", "unit", "person", "camera", "scale")}
+        when = {name: self.sightings[name][latest] for name in ("start", "end")}
+        new = looks.add(**copied, **when, sum=looks["sum"][look] * share)
+        looks.put(look, sum=looks["sum"][look] * (1 - share))
+        self.sightings["look"][rows] = new
+        self.seen[new], self.seen[look] = set(rows), self.seen[look] - set(rows)
+        self._voted.add(new)
+        return new
 
     def fuse(self, kept: int, gone: int) -> None:
         """Make one look of two, at the later's time; ``gone`` is free after."""
@@ -321,6 +377,11 @@ class LookGraph:
         moved = self.seen.pop(gone)
         self.sightings["look"][sorted(moved)] = kept
         self.seen[kept] |= moved
+        if gone in self._together:
+            self.join({kept, gone})
+        for other in self._apart.get(gone, set()):
+            self._apart.setdefault(kept, set()).add(other)
+            self._apart[other].add(kept)
         self.drop(gone)
 
     def drop(self, look: int) -> None:
@@ -329,6 +390,9 @@ class LookGraph:
             self.drop_sighting(sighting)
         self._untie(look)
         self._voted.discard(look)
+        self._together.pop(look, None)
+        for other in self._apart.pop(look, ()):
+            self._apart[other].discard(look)
         self.looks.drop(look)
 
     def drop_sighting(self, sighting: int) -> None:

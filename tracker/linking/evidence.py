@@ -331,9 +331,7 @@ def _likelihood(gap: np.ndarray, unseen: np.ndarray | float, span: float, scale:
     return np.where(blind > 1e-3, mean, 1 / ((gap + scale) * whole))
 
 
-def transition(
-    gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1, unseen: np.ndarray | float = 0.0
-) -> np.ndarray:
+def transition(gap: np.ndarray, link: Link, span: float, scale: float, stray: float = 0.1, unseen: np.ndarray | float = 0.0) -> np.ndarray:
     """As ``revisit``, where a link says how long the way takes: triangular around its typical time, uniform without one; ``stray`` took
     another way.
 

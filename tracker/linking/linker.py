@@ -96,7 +96,9 @@ class Linker:
         self.late = 0
         self._pending: dict[Key, dict[float, TrackletUpdate]] = {}
         self._live: dict[Key, _Live] = {}
+        self.corrections = 0  # how many by hand were taken, for whoever reads them from a log
         self._settled: dict[Key, int] = {}  # row of sightings
+        self._forgotten: dict[Key, float] = {}  # by hand, and when
         self._graph = LookGraph(self.site, self.association, self.settings.retention)
         self._people: dict[int, set[int]] = {}  # identity -> its looks
         self._width = 0
@@ -115,6 +117,8 @@ class Linker:
                         f"track {update.track} of {update.camera}: its embedding has {len(update.embedding)} dimensions, "
                         f"those before {self._width}"
                     )
+            if update.key in self._forgotten:
+                continue
             if update.key in self._settled:
                 self.late += update.end > self._graph.sightings["end"][self._settled[update.key]]
                 continue
@@ -165,9 +169,95 @@ class Linker:
         rows = self._settled | {key: live.sighting for key, live in self._live.items() if live.look >= 0}
         return {key: int(person[look[row]]) for key, row in rows.items()}
 
+    @property
+    def time(self) -> float | None:
+        """Seconds of the site's clock of the last step done, None before the first."""
+        return self._step * self.settings.step if math.isfinite(self._step) else None
+
+    @property
+    def forgotten(self) -> frozenset[Key]:
+        """The tracklets that somebody has told to forget, within ``retention``."""
+        return frozenset(self._forgotten)
+
+    def change_site(self, site: Site) -> None:
+        """Another site from now on; what was decided stays."""
+        self.site = site
+        self._graph.change_site(site)
+
     def __len__(self) -> int:
         """How many people are remembered."""
         return len(self._people)
+
+    # by hand
+
+    def merge(self, tracklets: Iterable[Key], time: float) -> list[Event]:
+        """Somebody says that ``tracklets`` are one person: so are all of their identities, now and later. Unknown ones are passed over."""
+        looks = {int(self._graph.sightings["look"][row]) for row in self._rows(tracklets).values()}
+        person = self._graph.looks["person"]
+        numbers = sorted({int(person[look]) for look in looks})
+        looks = looks.union(*(self._people[number] for number in numbers))
+        if not looks:
+            return []
+        self._graph.join(looks)
+        person[sorted(looks)] = numbers[0]
+        self._people[numbers[0]] = looks
+        for number in numbers[1:]:
+            del self._people[number]
+        return [Event("merged", time, numbers[0], None, None, number, 0.0, {"by": "hand"}) for number in numbers[1:]]
+
+    def split(self, tracklets: Iterable[Key], others: Iterable[Key], time: float) -> list[Event]:
+        """Somebody says that ``tracklets`` are one person and ``others`` another, now and later."""
+        mine, person = self._rows(tracklets), self._graph.looks["person"]
+        left = {int(self._graph.sightings["look"][row]) for row in self._rows(others).values()}
+        numbers = {int(person[look]) for look in left}
+        looks = self._looks_of(set(mine.values()))
+        before = {look: int(self._graph.looks["person"][look]) for look in looks}
+        self._graph.part(looks, left - looks)
+        self._graph.join(looks)
+        if not numbers & set(before.values()):
+            return []
+        self._number += 1
+        for look, old in before.items():
+            self._leave(look)
+            self._graph.looks["person"][look] = self._number
+            self._people.setdefault(self._number, set()).add(look)
+            before[look] = old
+        look_of = self._graph.sightings["look"]
+        return [
+            Event("split", time, self._number, camera, track, before[int(look_of[row])], 0.0, {"by": "hand"})
+            for (camera, track), row in sorted(mine.items())
+        ]
+
+    def forget(self, tracklets: Iterable[Key], time: float) -> None:
+        """Erase all that is known of ``tracklets``; what still comes of them is not taken."""
+        tracklets = set(tracklets)
+        rows = self._rows(tracklets)
+        for look in sorted(self._looks_of(set(rows.values()))):
+            self._leave(look)
+            self._graph.drop(look)
+        for key in tracklets:
+            self._live.pop(key, None)
+            self._settled.pop(key, None)
+            self._pending.pop(key, None)
+            self._forgotten[key] = time
+
+    def _rows(self, tracklets: Iterable[Key]) -> dict[Key, int]:
+        """The sightings of those tracklets that have an identity."""
+        rows = self._settled | {key: live.sighting for key, live in self._live.items() if live.look >= 0}
+        return {key: rows[key] for key in tracklets if key in rows}
+
+    def _looks_of(self, sightings: set[int]) -> set[int]:
+        """Looks that hold these sightings and no other: shared ones are divided."""
+        looks = set()
+        for look in sorted({int(self._graph.sightings["look"][row]) for row in sightings}):
+            mine = self._graph.seen[look] & sightings
+            if mine == self._graph.seen[look]:
+                looks.add(look)
+                continue
+            new = self._graph.detach(look, mine)
+            self._people[int(self._graph.looks["person"][new])].add(new)
+            looks.add(new)
+        return looks
 
     # a step
 
@@ -373,6 +463,7 @@ class Linker:
         """Drop what is ``retention`` old, and the people seen longest ago where there are too many."""
         looks, seen = self._graph.looks, self._graph.sightings
         self._graph.forget_blind(time - self.settings.retention)
+        self._forgotten = {key: when for key, when in self._forgotten.items() if when >= time - self.settings.retention}
         old = looks.used & (looks["end"] < time - self.settings.retention)
         spare = len(self._people) - self.settings.max_people
         if spare > 0:
