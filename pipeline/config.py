@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from detectors.load import DetectorSettings
-from detectors.runtime.settings import Frames, Seconds, Settings
+from detectors.runtime.settings import Days, Frames, Seconds, Settings
 from pipeline.errors import UsageError
 from pipeline.formats.validation import validated
 from pipeline.formats.yaml_file import Key, read_yaml
@@ -90,6 +90,29 @@ class Live(Settings):
         title="Longest track part",
         description="Write what a longer track has so far and free its memory; its id stays.",
     )
+    max_behind: Seconds = Field(
+        default=1.0,
+        gt=0,
+        lt=2,
+        title="Largest delay of reading",
+        description="Where decoding is later than this, a camera is read less: its sub-stream, then key frames only.",
+    )
+    clips: bool = Field(
+        default=False, title="Clips", description="Write a short clip when a person is first identified in a camera (H.264, H.265)."
+    )
+    clip_before: Seconds = Field(
+        default=12.0, gt=0, le=60, title="Clip before", description="What a clip shows of the time before its event."
+    )
+    clip_after: Seconds = Field(default=5.0, gt=0, le=60, title="Clip after", description="What a clip shows of the time after its event.")
+    clock_bound: Seconds = Field(
+        default=1.0, gt=0, title="Clock bound", description="Warn where the clocks of two cameras that share people are further apart."
+    )
+    keep_images: Days | None = Field(
+        default=30.0, gt=0, title="Keep images", description="Remove contact sheets and crops after this time. null: never."
+    )
+    keep_tracks: Days | None = Field(default=90.0, gt=0, title="Keep tracks", description="Remove segments after this time. null: never.")
+    keep_events: Days | None = Field(default=365.0, gt=0, title="Keep events", description="Remove events after this time. null: never.")
+    keep_clips: Days | None = Field(default=10.0, gt=0, title="Keep clips", description="Remove clips after this time. null: never.")
 
 
 class Config(Settings):

@@ -216,14 +216,21 @@ def test_a_link_whose_time_is_not_known_says_that_views_do_not_overlap():
     assert evidence.forbidden(rows, np.array([0]), np.array([1, 2, 3]), site).tolist() == [[False, True, True]]
 
 
-@given(st.floats(0, 900), st.floats(0, 1), st.sampled_from([{}, {"max_time": 60}, {"typical_time": 20}, {"min_time": 5, "typical_time": 5, "max_time": 9}]))
+@given(
+    st.floats(0, 900),
+    st.floats(0, 1),
+    st.sampled_from([{}, {"max_time": 60}, {"typical_time": 20}, {"min_time": 5, "typical_time": 5, "max_time": 9}]),
+)
 def test_what_was_not_seen_is_weighed_by_its_mean(gap, share, known):
     """Of a gap in which a camera was blind, the likelihood is the mean over what may have been."""
     from tracker.site import Link
 
     link, blind = Link(start="a", end="b", **known), share * gap
     moments = np.linspace(gap - blind, gap, 20_001)
-    for kind in (lambda *told, **more: evidence.revisit(*told, **more), lambda g, *told, **more: evidence.transition(g, link, *told, **more)):
+    for kind in (
+        lambda *told, **more: evidence.revisit(*told, **more),
+        lambda g, *told, **more: evidence.transition(g, link, *told, **more),
+    ):
         mean = np.exp(kind(moments, 1000.0, 20.0)).mean()
         found = np.exp(kind(np.array([gap]), 1000.0, 20.0, unseen=np.array([blind])))[0]
         assert found == pytest.approx(mean, rel=0.02, abs=0.02)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.live.ids import BLOCK, reserve
+from pipeline.live.ids import BLOCK, TrackIds
 from pipeline.live.status import LiveStatus, camera_status, prometheus_text
 from pipeline.sources.mailbox import Arrivals, FrameCounts, Mailbox
 from pipeline.sources.stream import StreamOptions, StreamStatus, open_options, with_credentials
@@ -68,10 +68,18 @@ def test_a_stall_is_seen_and_ends_with_the_next_frame():
 
 def test_wall_time_is_the_cameras_where_it_reports_one():
     clock = StreamClock()
-    first = clock.stamp(0.0, 100.0, 1_700_000_000.0, reported=1_700_000_000.0 - 3600)
-    later = clock.stamp(1.0, 101.02, 1_700_000_001.02, reported=1_700_000_000.0 - 3600)
-    assert first.wall == 1_700_000_000.0 - 3600 and first.began and first.uncertainty < 0.1
+    first = clock.stamp(0.0, 100.0, 1_700_000_000.0, reported=1_700_000_000.0 - 3)
+    later = clock.stamp(1.0, 101.02, 1_700_000_001.02, reported=1_700_000_000.0 - 3)
+    assert first.wall == 1_700_000_000.0 - 3 and first.began and first.uncertainty < 0.1
     assert later.wall == pytest.approx(first.wall + 1.0) and not later.began
+
+
+@pytest.mark.parametrize("off", [-3600.0, 90.0])
+def test_a_camera_whose_clock_cannot_be_right_is_timed_by_arrival(off):
+    clock = StreamClock()
+    stamp = clock.stamp(0.0, 100.0, 1_700_000_000.0, reported=1_700_000_000.0 + off)
+    assert stamp.wall == 1_700_000_000.0 and stamp.uncertainty >= 0.5
+    assert clock.skew == off
 
 
 def test_without_reports_arrival_counts_and_the_uncertainty_is_larger():
@@ -132,13 +140,13 @@ def test_every_frame_is_accounted_for(actions):
 
 def test_ids_are_reserved_before_they_are_used(tmp_path):
     path = tmp_path / "ids.json"
-    assert reserve(path, ["gate"]) == {"gate": 1}
-    assert reserve(path, ["gate", "yard"]) == {"gate": 1 + BLOCK, "yard": 1}
-    assert reserve(path, ["yard"]) == {"yard": 1 + BLOCK}
-    assert reserve(path, ["gate"]) == {"gate": 1 + 2 * BLOCK}
+    assert TrackIds(path).reserve(["gate"]) == {"gate": 1}
+    assert TrackIds(path).reserve(["gate", "yard"]) == {"gate": 1 + BLOCK, "yard": 1}
+    assert TrackIds(path).reserve(["yard"]) == {"yard": 1 + BLOCK}
+    assert TrackIds(path).reserve(["gate"]) == {"gate": 1 + 2 * BLOCK}
     path.write_text("{")
     with pytest.raises(UsageError, match="damaged"):
-        reserve(path, ["gate"])
+        TrackIds(path).reserve(["gate"])
 
 
 def test_user_and_password_are_quoted_and_never_shown():

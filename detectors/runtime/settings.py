@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(json_schema_extra={"unit": "s"})]
+Days = Annotated[float, Field(json_schema_extra={"unit": "d"})]
 Heights = Annotated[float, Field(json_schema_extra={"unit": "person heights"})]
 Nats = Annotated[float, Field(json_schema_extra={"unit": "nats"})]
 CosineDistance = Annotated[float, Field(ge=0, le=2, json_schema_extra={"unit": "cosine distance"})]

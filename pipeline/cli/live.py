@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+log = logging.getLogger(__name__)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -24,15 +26,29 @@ def live(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Track people in live cameras, and assign identities while they run. Ends with SIGINT or SIGTERM; outputs are complete then."""
+    """Track people in live cameras, and assign identities while they run.
+
+    Ends with SIGINT or SIGTERM; outputs are complete then. SIGHUP reads the site file again.
+    """
     from pipeline.config import load_config
-    from pipeline.formats.site_file import load_site
+    from pipeline.errors import PasserbyError
+    from pipeline.formats.site_file import SiteFile, load_site
     from pipeline.jobs.live import live as run_live
-    from pipeline.jobs.signals import stop_on_signals
+    from pipeline.jobs.signals import asked_by_hangup, stop_on_signals
 
     settings = load_config(config, set_ or (), {"detector.model": detector, "reid.model": reid})
-    with stop_on_signals() as stop:
-        status = run_live(load_site(site), settings, out, status_port, stop, duration)
+    with stop_on_signals() as stop, asked_by_hangup() as asked:
+
+        def reload() -> SiteFile | None:
+            if not asked():
+                return None
+            try:
+                return load_site(site)
+            except PasserbyError as error:
+                log.error("the site file is not taken: %s", error)
+                return None
+
+        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload)
     if as_json:
         print(status.model_dump_json(indent=1))
         return
@@ -40,6 +56,9 @@ def live(
         lost = ", ".join(f"{getattr(camera, fate)} {fate}" for fate in ("dropped", "corrupt", "failed") if getattr(camera, fate))
         print(f"{name}: {camera.processed} of {camera.received} frames processed{f' ({lost})' if lost else ''}")
     print(f"people: {status.people}, {status.events} events in {out}")
+    for output, one in status.outputs.items():
+        if one.failed:
+            print(f"{output}: could not be written {one.failed} times, {one.lost} lines, rows or tracklets are lost")
 
 
 def probe(

@@ -119,6 +119,11 @@ class TrackletBuilder:
         """The ids of the tracks that grow."""
         return list(self._growing)
 
+    def spans(self) -> Iterator[tuple[int, float | None, float]]:
+        """Id, first and last time of the tracks that grow; None where nothing has come since a part was cut off."""
+        for track_id, one in self._growing.items():
+            yield track_id, one.times[0] if one.times else None, one.times[-1] if one.times else 0.0
+
     def finish(self, held: np.ndarray | None = None) -> Iterator[Tracklet]:
         """Tracklets of the tracks that are no longer ``held`` (None: of all tracks), in order of id."""
         alive = set() if held is None else set(held.tolist())

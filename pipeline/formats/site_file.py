@@ -20,6 +20,11 @@ class CameraEntry(CameraPlace):
     url: str | None = Field(
         default=None, title="URL", description="Stream (rtsp, rtsps, http, https), or a video file to play in real time."
     )
+    substream: str | None = Field(
+        default=None,
+        title="Sub-stream",
+        description="The same camera's smaller stream (with the same user and password), read instead where the machine does not keep up.",
+    )
     user: str | None = Field(default=None, title="User", description="User name of the stream.")
     password_env: str | None = Field(default=None, title="Password variable", description="Environment variable that holds the password.")
     password_file: Path | None = Field(default=None, title="Password file", description="File that holds the password and nothing else.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -137,20 +137,26 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
     for row in rows.tolist():
         by_run.setdefault(recorded.runs[row], set()).add((recorded.names[row], int(recorded.tracklets.tracks[row])))
     for run, gone in by_run.items():
-        with writing(run):
-            path = run / "tracklets.parquet"
-            table = read_tracklets(path)
-            columns = table.to_pylist()
-            for row in columns:
-                if (row["camera"], row["track"]) in gone:
-                    row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
-                    row.update(growth_times=[], growth_weights=[], growth_embeddings=[])
-            schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
-            scratch = path.with_suffix(".new")
-            pq.write_table(pa.Table.from_pylist(columns, schema), local(scratch), compression="zstd")
-            scratch.replace(path)
-            left = {(row["camera"], row["track"]) for row in columns} - gone
-            copy_crops(run / "crops.parquet", run / "crops.parquet", left)
-    for row in rows.tolist():
-        with writing(recorded.sheet(row)):
-            recorded.sheet(row).unlink(missing_ok=True)
+        erase_from(run, gone)
+
+
+def erase_from(run: Path, gone: Collection[Key]) -> None:
+    """Erase embeddings and images of the tracklets ``gone``, by their names there, from a run. Boxes and video stay. Raises OutputError."""
+    with writing(run):
+        path = run / "tracklets.parquet"
+        table = read_tracklets(path)
+        columns = table.to_pylist()
+        found = {(row["camera"], row["track"]) for row in columns}
+        if not found & set(gone):
+            return
+        for row in columns:
+            if (row["camera"], row["track"]) in gone:
+                row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
+                row.update(growth_times=[], growth_weights=[], growth_embeddings=[])
+        schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
+        scratch = path.with_suffix(".new")
+        pq.write_table(pa.Table.from_pylist(columns, schema), local(scratch), compression="zstd")
+        scratch.replace(path)
+        copy_crops(run / "crops.parquet", run / "crops.parquet", found - set(gone))
+        for camera, track in sorted(found & set(gone)):
+            (run / "people" / f"{camera}-{track:05d}.jpg").unlink(missing_ok=True)

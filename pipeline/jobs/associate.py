@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from pipeline.config import Config
 from pipeline.engine.cameras import CameraSpec
 from pipeline.errors import OutputError, UsageError, writing
-from pipeline.identities.corrections import Correction, append, apply_corrections, read_log
+from pipeline.identities import live_folder
+from pipeline.identities.corrections import Correction, append, apply_corrections, corrected, read_log
+from pipeline.identities.live_folder import is_live
 from pipeline.identities.recorded import RecordedTracklets, identify, read_runs
 from pipeline.identities.replay import link, write_events
 from pipeline.identities.results import read_identities, write_identities
@@ -60,6 +62,8 @@ def correct(out: Path, make: Callable[[list[Key], np.ndarray], Correction]) -> C
 
     Raises UsageError if ``out`` has no identities or the correction does not fit them, OutputError if ``out`` cannot be written.
     """
+    if is_live(out) and not (out / "identities.parquet").is_file():
+        return _correct_live(out, make)
     recorded, found = read_identities(out)
     correction = make(recorded.keys, found.ids)
     append(out, correction)
@@ -77,3 +81,19 @@ def correct(out: Path, make: Callable[[list[Key], np.ndarray], Correction]) -> C
     record = record.model_copy(update={"people": counts(found, recorded)})
     write_record(out, record, people(recorded, found))
     return counts(found, recorded)
+
+
+def _correct_live(out: Path, make: Callable[[list[Key], np.ndarray], Correction]) -> Counts:
+    """Log a correction for the process that writes into ``out``, or the next one that will; closed segments forget at once."""
+    keys, ids = live_folder.read_identities(out)
+    if not len(ids):
+        raise UsageError(f"{out}: no identities yet")
+    correction = make(keys, ids)
+    append(out, correction)
+    if correction.kind == "forget":
+        live_folder.erase_closed(out, set(correction.tracklets))
+    ids, kept = corrected(ids, keys, [correction])
+    names = [{camera for (camera, _), number in zip(keys, ids.tolist(), strict=True) if number == one} for one in np.unique(ids[kept])]
+    return Counts(
+        identities=len(names), tracklets=int(kept.sum()), in_several_cameras=sum(len(one) > 1 for one in names), uncertain_pairs=0
+    )  # fmt: skip

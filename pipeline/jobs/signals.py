@@ -1,9 +1,9 @@
-"""A stop flag set by SIGINT and SIGTERM."""
+"""What signals ask for: to stop (SIGINT, SIGTERM), to read the site file again (SIGHUP)."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,3 +42,27 @@ def stop_on_signals() -> Iterator[StopFlag]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def asked_by_hangup() -> Iterator[Callable[[], bool]]:
+    """Whether SIGHUP has come since the last call. Main thread only; where the system has no such signal, it never has."""
+    came = False
+
+    def handle(*_: Any) -> None:
+        nonlocal came
+        came = True
+
+    def asked() -> bool:
+        nonlocal came
+        before, came = came, False
+        return before
+
+    if not hasattr(signal, "SIGHUP"):
+        yield asked
+        return
+    old = signal.signal(signal.SIGHUP, handle)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGHUP, old)

@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.formats.events import event_line, linker_line
+from pipeline.live.guard import Guard
 from tracker import Event
+
+MOST_WAITING = 20_000  # lines kept while they cannot be written; the oldest are lost then
 
 
 class EventLog:
-    """Appends events below ``folder``: ``events-YYYYMMDD.jsonl``, by UTC."""
+    """Appends events below ``folder``: ``events-YYYYMMDD.jsonl``, by UTC. What cannot be written waits in memory; each line is written whole."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.guard = folder, Guard(f"{folder}: events")
         self._day = ""
         self._file: Any = None
+        self._waiting: deque[tuple[str, bytes]] = deque()
         self.written = 0
 
     def write(self, kind: str, time: float, **values: Any) -> None:
-        """Raises OSError where it cannot be written."""
         self._append(time, event_line(kind, time, **values))
 
     def decided(self, event: Event) -> None:
-        """A decision of the linker. Raises OSError where it cannot be written."""
+        """A decision of the linker."""
         self._append(event.time, linker_line(event))
 
-    def _append(self, time: float, line: str) -> None:
-        day = datetime.fromtimestamp(time, UTC).strftime("%Y%m%d")
-        if day != self._day:
-            self.close()
-            self._file, self._day = (self.folder / f"events-{day}.jsonl").open("a", encoding="utf-8"), day
-        self._file.write(line + "\n")
-        self._file.flush()
-        self.written += 1
+    def flush(self) -> None:
+        """Write what waits, if there is anything."""
+        if not self._waiting:
+            return
+        with self.guard.trying():
+            while self._waiting:
+                self._write(*self._waiting[0])
+                self._waiting.popleft()
+                self.written += 1
 
-    def close(self) -> None:
+    def _append(self, time: float, line: str) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.guard.lost += 1
+        self._waiting.append((datetime.fromtimestamp(time, UTC).strftime("%Y%m%d"), line.encode() + b"\n"))
+        if self.guard.problem is None:
+            self.flush()
+
+    def _write(self, day: str, line: bytes) -> None:
+        if self._file is None or day != self._day or os.fstat(self._file.fileno()).st_nlink == 0:  # 0: somebody has removed the file
+            self._close_file()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file, self._day = (self.folder / f"events-{day}.jsonl").open("ab", buffering=0), day
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            done = self._file.write(line)
+            if done != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._file.fileno(), size)  # no half line
+            raise
+
+    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def close(self) -> None:
+        self.flush()
+        self.guard.lost += len(self._waiting)
+        self._close_file()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pipeline.engine.camera_run import CameraRun
 from pipeline.formats.tracklet import Tracklet, update_until
@@ -18,14 +18,24 @@ log = logging.getLogger(__name__)
 
 
 class LiveLinking(Sink):
-    """Feeds ``linker`` from all ``cameras``. It is a sink of each of them, for the tracks that end, or parts of them."""
+    """Feeds ``linker`` from all ``cameras``. It is a sink of each of them, for the tracks that end, or parts of them.
 
-    def __init__(self, linker: Linker, events: EventLog, cameras: Mapping[str, CameraRun], site: Site) -> None:
+    ``decided`` is handed each decision.
+    """
+
+    def __init__(
+        self,
+        linker: Linker,
+        events: EventLog,
+        cameras: Mapping[str, CameraRun],
+        site: Site,
+        decided: Callable[[Event], None] = lambda _: None,
+    ) -> None:
         self.linker, self.events, self.site, self._cameras = linker, events, site, cameras
         self._steps = LinkerSteps(linker, self._until)
         self._ended: list[Tracklet] = []  # not yet told whole
         self._sent: dict[Key, float] = {}
-        self._late = 0
+        self._late, self._decided = 0, decided
 
     def finish(self, tracklet: Tracklet) -> None:
         self._ended.append(tracklet)
@@ -70,3 +80,4 @@ class LiveLinking(Sink):
     def _log(self, decided: list[Event]) -> None:
         for event in decided:
             self.events.decided(event)
+            self._decided(event)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.sources.frame import Frame
 from pipeline.sources.mailbox import Arrivals, Mailbox
-from pipeline.sources.stream import StreamFrame, StreamStatus
+from pipeline.sources.stream import Level, StreamFrame, StreamStatus
 
 
 class Reader(Protocol):
@@ -16,6 +17,10 @@ class Reader(Protocol):
 
     mailbox: Mailbox[StreamFrame]
 
+    @property
+    def substream(self) -> object | None: ...
+    def set_level(self, level: Level) -> None: ...
+    def clip(self, path: Path, seconds: float) -> bool: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def join(self, timeout: float) -> bool: ...

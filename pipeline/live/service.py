@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from detectors import Detector
@@ -19,20 +21,29 @@ from pipeline.engine.cameras import Camera
 from pipeline.engine.file_run import reid_facts, with_gate
 from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
+from pipeline.identities.corrections import erase_from
 from pipeline.identities.recorded import calibrated
+from pipeline.live.blind import BlindTimes, Interval
+from pipeline.live.clocks import ClockWatch
+from pipeline.live.corrections import CorrectionsByHand
 from pipeline.live.events import EventLog
-from pipeline.live.ids import reserve
+from pipeline.live.guard import Guard
+from pipeline.live.ids import TrackIds
 from pipeline.live.linking import LiveLinking
+from pipeline.live.load import Load
 from pipeline.live.newest import NewestOfEach, Reader
+from pipeline.live.retention import Retention
 from pipeline.live.segments import Segments
 from pipeline.live.state import restored, save
-from pipeline.live.status import LiveStatus, StatusServer, camera_status, memory
+from pipeline.live.status import ClockStatus, LiveStatus, OutputStatus, StatusServer, camera_status, memory
+from pipeline.live.track_events import TrackEvents
 from pipeline.sources.frame import Frame, Progress, Selection
 from pipeline.sources.mailbox import Arrivals
 from reid import Embedder
-from tracker import Linker, Site
+from tracker import Event, Linker, Site
 
 log = logging.getLogger(__name__)
+END = 3.0  # seconds that all streams together have to end
 
 
 @dataclass
@@ -54,7 +65,8 @@ class LiveRun:
     """All cameras of a site, live. ``readers`` by camera name are started and stopped here.
 
     Frames are taken newest first; every ``linker.step`` seconds the linker decides; segments are closed every ``config.live.segment`` seconds.
-    Raises OSError where ``out`` cannot be written.
+    Outputs that cannot be written while it runs are counted in ``guards``, and tried again. Raises OSError where ``out`` cannot be written at
+    the start.
     """
 
     def __init__(
@@ -69,48 +81,63 @@ class LiveRun:
         wall: Callable[[], float] = time.time,
     ) -> None:
         config = with_gate(config, embedder)
-        self.config, self.site, self.detector, self.embedder, self._wall = config, site, detector, embedder, wall
+        self.config, self.out, self.site, self.detector, self.embedder, self._wall = config, out, site, detector, embedder, wall
         self.watch, self.began = Stopwatch(), wall()
         self.steps, self._last_step, self._linked, self._saved = 0, time.monotonic(), 0.0, 0.0
-        arrivals = Arrivals()
+        self._arrivals, self._whole = Arrivals(), False
+        self._sessions: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._states: dict[str, tuple[str, str | None]] = {}
+        self._leaving: list[Reader] = []
+        self.cameras: dict[str, CameraRun] = {}
         with ExitStack() as opened:
             out.mkdir(parents=True, exist_ok=True)
-            self.readers = readers(arrivals)
-            names = list(self.readers)
-            first = reserve(out / "ids.json", names)
+            self.readers: dict[str, Reader] = dict(readers(self._arrivals))
+            opened.callback(self._join_readers)
+            self.ids = TrackIds(out / "ids.json")
             self.events = EventLog(out)
             opened.callback(self.events.close)
-            self.segments = Segments(out / "segments", names, config, reid_facts(embedder), self._hand_over)
-            opened.callback(self.segments.close)
-            sinks = {name: [self.segments.sink(name)] for name in names}
+            self.track_events = TrackEvents(self.events, self.cameras)
+            self.segments = Segments(
+                out / "segments", self.readers, config, reid_facts(embedder), self._hand_over, self._erase_forgotten
+            )  # fmt: skip
+            opened.callback(self.segments.end)
             self.linking: LiveLinking | None = None
-            self.cameras: dict[str, CameraRun] = {}
+            since = None
             if embedder is not None:
-                self._model, self._state = embedder.session.sha256, out / "linker.state"
-                linker = restored(
-                    self._state, Linker(site, config.linker, calibrated(config.association, reid_facts(embedder))), self._model
-                )
-                self.linking = LiveLinking(linker, self.events, self.cameras, site)
+                self._model, self._state = embedder.session.sha256, Guard(f"{out / 'linker.state'}")
+                association = calibrated(config.association, reid_facts(embedder))
+                linker = restored(out / "linker.state", Linker(site, config.linker, association), self._model)
+                since = linker.time
+                self.linking = LiveLinking(linker, self.events, self.cameras, site, self._clip)
+                self.corrections = CorrectionsByHand(out, linker, self.events)
                 opened.callback(self._end_linking)
-            for name in names:
-                camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
-                own = [*sinks[name], *([self.linking] if self.linking else [])]
-                self.cameras[name] = CameraRun(camera, config, own, first[name])
-            for one in self.cameras.values():
-                opened.callback(one.finish)
-            self.intake = NewestOfEach(self.readers, arrivals)
-            opened.callback(self._stop_readers)
-            self._whole = False  # whether it ended because all sources did
-            self._sessions: dict[str, int] = {}
-            self._sizes: dict[str, tuple[int, int]] = {}
-            self._states: dict[str, tuple[str, str | None]] = {}
+            self.clocks = ClockWatch(site, config.live.clock_bound)
+            self.blind = BlindTimes({name: self._least_gap(name) for name in self.readers}, since)
+            self.load = Load(config.live.max_behind)
+            self.retention = Retention(out, config.live)
+            self._add_cameras(self.readers)
+            opened.callback(self._finish_cameras)
+            self.intake = NewestOfEach(self.readers, self._arrivals)
+            opened.callback(self.intake.close)
             self.server = None if status_port is None else StatusServer(self.status, status_port)
             if self.server is not None:
                 opened.callback(self.server.close)
             self._opened = opened.pop_all()
 
-    def run(self, stopped: Callable[[], bool] = lambda: False, duration: float | None = None) -> None:
-        """Until ``stopped()``, after ``duration`` seconds, or when all readers have ended. What is written is complete then."""
+    @property
+    def guards(self) -> dict[str, Guard]:
+        """The outputs, and what could not be written of them."""
+        found = {"events": self.events.guard, "segments": self.segments.guard, "ids": self.ids.guard}
+        return found | ({"identities": self._state} if self.linking is not None else {})
+
+    def run(
+        self, stopped: Callable[[], bool] = lambda: False, duration: float | None = None, between: Callable[[], None] = lambda: None
+    ) -> None:
+        """Until ``stopped()``, after ``duration`` seconds, or when all readers have ended. What is written is complete then.
+
+        ``between`` is called between two steps: the only moment for ``reload``.
+        """
         until = None if duration is None else time.monotonic() + duration
         try:
             for reader in self.readers.values():
@@ -118,11 +145,12 @@ class LiveRun:
             notify("READY=1")
             while not stopped() and not self.intake.ended and (until is None or time.monotonic() < until):
                 self.step(timeout=0.2)
+                between()
                 notify("WATCHDOG=1")
             self._whole = self.intake.ended
         finally:
-            self._opened.close()
             notify("STOPPING=1")
+            self._opened.close()
 
     def step(self, timeout: float) -> None:
         """Process the newest frame of each camera that has one, and whatever is due."""
@@ -136,21 +164,49 @@ class LiveRun:
         self._last_step = time.monotonic()
         now = self._wall()
         self._tell_states(now)
-        if self.linking is not None and now - self._linked >= self.config.linker.step:
+        if now - self._linked >= self.config.linker.step or now < self._linked:  # the host's clock may be set back
             self._linked = now
-            self.linking.step(now)
-            if now - self._saved >= self.config.live.save:
-                self._save()
-                self._saved = now
+            self._look_after(now)
         if frames:
             for one in self.cameras.values():
                 one.cut(self.config.live.longest_track)
-            self.segments.roll(now)
+        self.segments.roll(now)
+
+    def reload(self, site: Site, gone: Iterable[str], readers: Callable[[Arrivals, Mapping[str, int]], Mapping[str, Reader]]) -> None:
+        """Go on with another site: without the cameras ``gone``, and with new ``readers`` of those that are new or reached otherwise.
+
+        ``readers`` takes the number of each camera's next session. The other cameras lose no frame.
+        """
+        sessions = dict.fromkeys(site.cameras, 1) | {name: number + 1 for name, number in self._sessions.items()}
+        new = dict(readers(self._arrivals, sessions))
+        for name in {*gone, *new} & set(self.readers):
+            self.readers[name].stop()
+            self._leaving.append(self.readers.pop(name))
+        for name in gone:
+            if (run := self.cameras.pop(name, None)) is not None:
+                run.finish()
+            for known in (self._sessions, self._sizes, self._states):
+                known.pop(name, None)
+        self.site = site
+        self._sizes.clear()  # areas are made anew
+        self.clocks = ClockWatch(site, self.config.live.clock_bound)
+        if self.linking is not None:
+            self.linking.site = site
+            self.linking.linker.change_site(site)
+        self._add_cameras([name for name in new if name not in self.cameras])
+        self.segments.cameras = list(self.cameras)
+        self.segments.close()  # the next one has the cameras of now
+        self.readers |= new
+        self.blind.watch({name: self._least_gap(name) for name in self.readers})
+        for reader in new.values():
+            reader.start()
+        self.events.write("site_reloaded", self._wall(), cameras=sorted(self.readers))
 
     def status(self) -> LiveStatus:
         """A snapshot, from any thread."""
         linker = self.linking.linker if self.linking else None
-        tracks = {name: len(one.tracker.held) for name, one in self.cameras.items()}
+        cameras = dict(self.cameras)
+        tracks = {name: len(one.tracker.held) for name, one in cameras.items()}
         return LiveStatus(
             began=self.began,
             uptime=self._wall() - self.began,
@@ -160,11 +216,26 @@ class LiveRun:
             events=self.events.written,
             late_updates=linker.late if linker is not None else 0,
             memory=memory(),
-            cameras={name: camera_status(reader.status, tracks[name]) for name, reader in self.readers.items()},
+            cameras={name: camera_status(reader.status, tracks.get(name, 0)) for name, reader in dict(self.readers).items()},
+            outputs={name: OutputStatus(failed=one.failed, lost=one.lost, problem=one.problem) for name, one in self.guards.items()},
+            clocks=[ClockStatus(**asdict(one)) for one in self.clocks.offsets],
         )
 
+    def _add_cameras(self, names: Iterable[str]) -> None:
+        names = list(names)
+        first = self.ids.reserve(names)
+        for name in names:
+            sinks = [self.segments.sink(name), self.track_events, *([self.linking, self.clocks] if self.linking else [])]
+            camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
+            self.cameras[name] = CameraRun(camera, self.config, sinks, first[name])
+
+    def _least_gap(self, name: str) -> float:
+        """Seconds between frames from which on a camera was blind: a stall, or three frames of a slow camera."""
+        rate = getattr(self.site.cameras.get(name), "rate", None)
+        return max(self.config.live.stall, 3 / rate if rate else 0.0)
+
     def _prepare(self, name: str, frame: Frame) -> None:
-        """A new session of a camera, or another picture size, ends its tracks."""
+        """A new session of a camera, or another picture size, ends its tracks; a gap is told to the linker."""
         run, size = self.cameras[name], (frame.image.shape[1], frame.image.shape[0])
         if self._sizes.get(name) != size:
             self._sizes[name] = size
@@ -174,6 +245,34 @@ class LiveRun:
                 run.restart()
             self._sessions[name] = frame.session
             self.events.write("session", frame.time, camera=name, session=frame.session, uncertainty=round(frame.uncertainty, 3))
+        if (gap := self.blind.frame(name, frame.time)) is not None:
+            self._tell_blind(gap)
+
+    def _tell_blind(self, gap: Interval) -> None:
+        if gap.end is not None:
+            self.events.write("blind", gap.end, camera=gap.camera, start=round(gap.start, 3), end=round(gap.end, 3))
+        if self.linking is not None:
+            self.linking.linker.blind(gap.camera, gap.start, math.inf if gap.end is None else gap.end)
+
+    def _relieve(self, now: float) -> None:
+        """Read less of a camera where reading does not keep up, or more again."""
+        statuses = {name: reader.status for name, reader in self.readers.items()}
+        change = self.load.decide(time.monotonic(), statuses, {name: one.substream is not None for name, one in self.readers.items()})
+        if change is not None:
+            name, level = change
+            log.warning("%s: reading is %.1f s behind; from now on: %s", name, statuses[name].behind or 0.0, level)
+            self.readers[name].set_level(level)
+            self.events.write("camera_level", now, camera=name, level=level)
+
+    def _clip(self, event: Event) -> None:
+        """A clip of who is identified for the first time in a camera."""
+        live = self.config.live
+        if live.clips and event.kind == "assigned" and event.camera in self.readers:
+            stamp = datetime.fromtimestamp(event.time, UTC).strftime("%Y%m%dT%H%M%S")
+            path = self.out / "clips" / f"{stamp}-{event.camera}-{event.track}.mp4"
+            if self.readers[event.camera].clip(path, live.clip_after):
+                values = {"camera": event.camera, "track": event.track, "identity": event.identity}
+                self.events.write("clip", event.time, **values, file=str(path.relative_to(self.out)))
 
     def _tell_states(self, now: float) -> None:
         for name, reader in self.readers.items():
@@ -183,13 +282,44 @@ class LiveRun:
                 self._states[name] = state
                 self.events.write("camera_state", now, camera=name, state=connection.state, reason=connection.reason)
 
+    def _look_after(self, now: float) -> None:
+        """What is done once per step of the linker."""
+        self._relieve(now)
+        for gap in self.blind.quiet(now):
+            self._tell_blind(gap)
+        self.track_events.tell()
+        if self.linking is not None:
+            self.corrections.take(now)
+            self.linking.step(now)
+            for offset in self.clocks.review(now, self.linking.linker.identities) if self.clocks.due(now) else ():
+                log.warning(
+                    "the clock of %s is %.1f s (+-%.1f) ahead of that of %s, by %d people", offset.b, offset.seconds, 2 * offset.uncertainty,
+                    offset.a, offset.samples,
+                )  # fmt: skip
+                self.events.write("clock_offset", now, **asdict(offset))
+        self.events.flush()
+        self._leaving = [reader for reader in self._leaving if not reader.join(0.0)]
+        if now - self._saved >= self.config.live.save or now < self._saved:
+            self._saved = now
+            self._save()
+            self.ids.keep()
+            self.retention.sweep(now)
+
     def _save(self) -> None:
         """The linker's state, so that identities survive a restart. What is undecided stays so: tracks may go on."""
         if self.linking is not None:
-            save(self._state, self.linking.linker, self._model)
+            with self._state.trying():
+                self.out.mkdir(parents=True, exist_ok=True)
+                save(self.out / "linker.state", self.linking.linker, self._model)
+
+    def _finish_cameras(self) -> None:
+        for one in self.cameras.values():
+            one.finish()
+        self.track_events.tell()
 
     def _end_linking(self) -> None:
         if self.linking is not None:
+            self.corrections.take(self._wall())
             self.linking.end(self._wall(), whole=self._whole)
         self._save()
 
@@ -198,11 +328,19 @@ class LiveRun:
         for one in self.cameras.values():
             one.cut(0.0)
 
-    def _stop_readers(self) -> None:
-        self.intake.close()
-        for name, reader in self.readers.items():
-            if not reader.join(5.0):
-                log.warning("%s: its stream did not end within 5 s", name)
+    def _erase_forgotten(self, segment: Path) -> None:
+        """What somebody has told to forget while the segment was open."""
+        if self.linking is not None:
+            self.corrections.take(self._wall())
+            if self.linking.linker.forgotten:
+                with self.segments.guard.trying():
+                    erase_from(segment, self.linking.linker.forgotten)
+
+    def _join_readers(self) -> None:
+        until = time.monotonic() + END
+        for reader in (*self.readers.values(), *self._leaving):
+            if not reader.join(max(0.0, until - time.monotonic())):
+                log.warning("a stream did not end within %.0f s; it ends with the program", END)
 
 
 def notify(state: str) -> None:

@@ -7,6 +7,7 @@ import resource
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -35,7 +36,33 @@ class CameraStatus(BaseModel):
     in_hand: int
     lag: float | None
     uncertainty: float | None
+    skew: float | None = None
+    behind: float | None = None
+    level: str = "all"
     tracks: int
+
+
+class OutputStatus(BaseModel):
+    """An output: how often writing it ``failed``, how many of its parts (lines, rows, tracklets) are ``lost``, and the ``problem`` now, if any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    failed: int
+    lost: int
+    problem: str | None
+
+
+class ClockStatus(BaseModel):
+    """The clock of camera ``b`` is ``seconds`` ahead of that of ``a``, known to ``uncertainty``, by as many people (``samples``) and in which way."""
+
+    model_config = ConfigDict(frozen=True)
+
+    a: str
+    b: str
+    seconds: float
+    uncertainty: float
+    samples: int
+    by: str
 
 
 class LiveStatus(BaseModel):
@@ -52,6 +79,8 @@ class LiveStatus(BaseModel):
     late_updates: int
     memory: int
     cameras: dict[str, CameraStatus]
+    outputs: dict[str, OutputStatus] = {}
+    clocks: list[ClockStatus] = []
 
     @property
     def healthy(self) -> bool:
@@ -76,12 +105,18 @@ def camera_status(status: StreamStatus, tracks: int) -> CameraStatus:
         in_hand=counts.in_hand,
         lag=status.lag,
         uncertainty=status.uncertainty,
+        skew=status.skew,
+        behind=status.behind,
+        level=status.level,
         tracks=tracks,
     )
 
 
 def memory() -> int:
-    """Resident memory of this process at its largest, bytes."""
+    """Resident memory of this process, bytes; at its largest, where the system does not say how much it is now."""
+    pages = Path("/proc/self/statm")
+    if pages.is_file():
+        return int(pages.read_text().split()[1]) * resource.getpagesize()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -105,6 +140,8 @@ def prometheus_text(status: LiveStatus) -> str:
     metric("frames_in_hand", "gauge", "Frames that wait or are being processed.", [(label(camera=n), c.in_hand) for n, c in cameras])
     lags = [(label(camera=name), camera.lag) for name, camera in cameras if camera.lag is not None]
     metric("lag_seconds", "gauge", "Age of the newest frame.", lags)
+    levels = [(label(camera=name, level=camera.level), 1.0) for name, camera in cameras]
+    metric("camera_level", "gauge", "1 for how much of the stream is decoded.", levels)
     metric("connects_total", "counter", "Connections made.", [(label(camera=name), camera.connects) for name, camera in cameras])
     states = [(label(camera=name, state=camera.state), 1.0) for name, camera in cameras]
     metric("camera_state", "gauge", "1 for the state that the camera is in.", states)
@@ -112,7 +149,20 @@ def prometheus_text(status: LiveStatus) -> str:
     metric("people", "gauge", "People that the linker remembers.", [("", status.people)])
     metric("events_total", "counter", "Events written.", [("", status.events)])
     metric("late_updates_total", "counter", "Updates that came too late for the linker.", [("", status.late_updates)])
-    metric("memory_bytes", "gauge", "Largest resident memory.", [("", status.memory)])
+    outputs = status.outputs.items()
+    metric("write_errors_total", "counter", "Failed attempts to write.", [(label(output=name), one.failed) for name, one in outputs])
+    metric(
+        "write_lost_total", "counter", "Lines, rows and tracklets not written.", [(label(output=name), one.lost) for name, one in outputs]
+    )
+    metric(
+        "write_failing",
+        "gauge",
+        "1 while an output cannot be written.",
+        [(label(output=n), float(o.problem is not None)) for n, o in outputs],
+    )
+    offsets = [(label(a=one.a, b=one.b), one.seconds) for one in status.clocks]
+    metric("clock_offset_seconds", "gauge", "How far the clock of camera b is ahead of that of a.", offsets)
+    metric("memory_bytes", "gauge", "Resident memory.", [("", status.memory)])
     return "\n".join(lines) + "\n"
 
 

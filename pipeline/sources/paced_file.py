@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pipeline.sources.frame import Selection
 from pipeline.sources.mailbox import Arrivals, Mailbox
 from pipeline.sources.open import open_source
 from pipeline.sources.reader_thread import ReaderThread
-from pipeline.sources.stream import StreamFrame, StreamStatus
+from pipeline.sources.stream import Level, StreamFrame, StreamStatus
 from pipeline.sources.stream_clock import Stamp
 from pipeline.sources.stream_state import Connection
 
@@ -20,12 +21,22 @@ class PacedFileReader(ReaderThread):
     Raises SourceError where the file cannot be opened.
     """
 
-    def __init__(self, name: str, path: str, arrivals: Arrivals, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, name: str, path: str, arrivals: Arrivals, first_session: int = 1, wall: Callable[[], float] = time.time) -> None:
         super().__init__(name)
+        self._session = first_session
         self._source, self._wall = open_source(path), wall
         self.mailbox: Mailbox[StreamFrame] = Mailbox(arrivals)
         self._connection = Connection(since=time.monotonic())
         self._stamp: Stamp | None = None
+
+    substream = None
+
+    def set_level(self, level: Level) -> None:
+        """A file is always read whole."""
+
+    def clip(self, path: Path, seconds: float) -> bool:
+        """There are no clips of a file."""
+        return False
 
     @property
     def status(self) -> StreamStatus:
@@ -41,7 +52,7 @@ class PacedFileReader(ReaderThread):
                 break
             now = time.monotonic()
             self._connection = self._connection.frame(now)
-            self._stamp = Stamp(began_wall + frame.time, 0.0, 1, frame.index == 0)
+            self._stamp = Stamp(began_wall + frame.time, 0.0, self._session, frame.index == 0)
             self.mailbox.put(StreamFrame(frame.index, frame.image, self._stamp, now))
         self._connection = self._connection.closed(time.monotonic())
         with self.mailbox.arrivals.condition:

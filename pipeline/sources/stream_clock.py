@@ -1,7 +1,7 @@
 """Wall time of a live camera's frames, with its uncertainty and session. Pure: every clock is an argument.
 
-A session is a stretch of frames whose times fit together. Where the camera sends RTCP sender reports, wall time is the camera's clock; else it is
-the arrival of the frames. Whatever does not fit (a jump of the timestamps, a step of the host's clock, a reconnect) begins a new session.
+A session is a stretch of frames whose times fit together. Where the camera sends RTCP sender reports that are plausible, wall time is the camera's
+clock; else it is the arrival of the frames. Whatever does not fit (a jump of the timestamps, a step of the host's clock, a reconnect) begins a new session.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from dataclasses import dataclass
 
 JUMP = 2.0  # seconds that a timestamp may be off what arrival says before it begins a new session
 HOST_STEP = 1.0  # seconds that the host's wall clock may move against its monotonic clock
+EARLIEST, LATEST = (
+    -5.0,
+    1.0,
+)  # seconds that a camera's clock may be off arrival to be believed: pictures take a way, and come from no future
+DRIFT = 0.001  # seconds per second that a camera's clock may be slow
 FRESH = 0.5  # of a packet's way: the uncertainty of a time that only arrival tells
 
 
@@ -33,6 +38,9 @@ class StreamClock:
         self._offset = 0.0  # host's wall clock less its monotonic clock, at the session's begin
         self._last, self._last_arrival = float("-inf"), 0.0
         self._fresh = True
+        self.behind: float | None = None  # seconds that frames come later than they did at best, by their timestamps
+        self._best = 0.0
+        self.skew: float | None = None  # seconds that the camera's clock was ahead of the host's, when it last said
 
     def reconnected(self) -> None:
         """The next frame begins a new session."""
@@ -56,6 +64,9 @@ class StreamClock:
         assert self._anchor is not None
         first_pts, first_wall, first_arrival = self._anchor
         elapsed = pts - first_pts if pts is not None and self._has_pts else arrival - first_arrival
+        late = (arrival - first_arrival) - elapsed
+        self._best = late if began else min(late, self._best + DRIFT * max(0.0, arrival - self._last_arrival))
+        self.behind = late - self._best if self._has_pts else None
         wall = first_wall + elapsed
         if wall <= self._last:  # reordered or doubled: time does not go back within a session
             wall = self._last + 0.001
@@ -76,8 +87,12 @@ class StreamClock:
         Within a connection the report is the old one: after a jump the camera's clock is carried on by arrival.
         """
         if self._fresh:
-            self._fresh = False
-            return (reported + pts, True) if reported is not None and pts is not None else (host_wall, False)
+            self._fresh, self.skew = False, None
+            if reported is not None and pts is not None:
+                self.skew = reported + pts - host_wall
+                if EARLIEST <= self.skew <= LATEST:
+                    return reported + pts, True
+            return host_wall, False
         if self._reported or not stepped:
             return self._last + (arrival - self._last_arrival), self._reported
         return host_wall, False
