@@ -1,7 +1,7 @@
 """Generate pages and schemas from the code: ``make docs``.
 
-From the settings models: ``docs/configuration.md``, ``configs/run.schema.json``, ``configs/site.schema.json``. From the public names of the
-packages: ``docs/api.md``.
+From the settings models: ``docs/configuration.md``, ``configs/run.schema.json``, ``configs/site.schema.json``. From the messages of edges:
+``docs/schemas/edge-message.schema.json``. From the public names of the packages: ``docs/api.md``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from detectors.training import recipe as detector_recipe
 from pipeline.config import Config
 from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.formats.validation import model_in
+from pipeline.messaging.messages import EDGE_MESSAGE
 from reid.training import recipe as reid_recipe
 from reid.training.jitter import Jitter
 from tracker.site import Link
@@ -80,11 +81,16 @@ def pages() -> dict[Path, str]:
         ROOT / "docs/configuration.md": "\n".join([INTRODUCTION, *groups, SITE, *site, RECIPES, *recipes]),
         ROOT / "configs/run.schema.json": schema(Config),
         ROOT / "configs/site.schema.json": schema(SiteFile),
+        ROOT / "docs/schemas/edge-message.schema.json": _json(EDGE_MESSAGE.json_schema()),
     }
 
 
 def schema(kind: type[BaseModel]) -> str:
-    return json.dumps(kind.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    return _json(kind.model_json_schema())
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def section(title: str, kind: Any, prefix: str = "") -> str:
@@ -228,5 +234,6 @@ def prose(what: Any) -> str:
 
 if __name__ == "__main__":
     for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"written: {path.relative_to(ROOT)}")

@@ -115,6 +115,46 @@ class Live(Settings):
     keep_clips: Days | None = Field(default=10.0, gt=0, title="Keep clips", description="Remove clips after this time. null: never.")
 
 
+class Publish(Settings):
+    """`passerby live --publish`: how an edge sends its updates to a broker."""
+
+    spool: int = Field(
+        default=256,
+        ge=1,
+        title="Spool limit",
+        description="Disk space for messages while the broker is away; beyond it the oldest are dropped, and counted.",
+        json_schema_extra={"unit": "MB"},
+    )
+    repeat: int = Field(
+        default=1000,
+        ge=0,
+        title="Repeated messages",
+        description="After a reconnect, send so many of the last messages again: a broker that died may have lost them.",
+        json_schema_extra={"unit": "messages"},
+    )
+    backoff: Seconds = Field(default=10.0, gt=0, title="Longest backoff", description="Longest time between attempts to reach the broker.")
+
+
+class Centre(Settings):
+    """`passerby link`: the centre of a site, which decides from what the edges publish."""
+
+    idle: Seconds = Field(
+        default=60.0,
+        gt=0,
+        title="Idle edge",
+        description="Go on without an edge that has sent nothing for this time. Its later updates may be too late, which is counted.",
+    )
+    snapshot: Seconds = Field(
+        default=10.0,
+        gt=0,
+        title="Snapshot interval",
+        description="Save the state this often, and acknowledge what is in it. Less often where saving takes over a twentieth of the time.",
+    )
+    keep: Seconds = Field(
+        default=600.0, ge=0, title="Kept messages", description="Leave acknowledged messages in the broker's stream for this time."
+    )
+
+
 class Config(Settings):
     """All settings of a run, except its sources."""
 
@@ -128,6 +168,8 @@ class Config(Settings):
     motion_gate: MotionGate = MotionGate()
     output: Output = Output()
     live: Live = Live()
+    publish: Publish = Publish()
+    centre: Centre = Centre()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

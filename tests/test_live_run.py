@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from clips import figure, write_clip
 from command import passerby
+from redis_server import RedisServer
 
 import detectors
 from pipeline import Config, Request, run
+from pipeline.centre.site_linking import SiteLinking
 from pipeline.formats.crop_table import read_crops
 from pipeline.formats.mot import read_tracks
 from pipeline.live.service import LiveRun
+from pipeline.messaging.broker import FIELD, connect, updates_key
+from pipeline.messaging.messages import ClockMessage, ModelFacts, encode
+from pipeline.messaging.publisher import Publisher
 from pipeline.sources.frame import Selection
 from pipeline.sources.mailbox import Arrivals, FrameCounts
 from pipeline.sources.open import open_source
@@ -22,7 +27,7 @@ from pipeline.sources.stream import StreamFrame, StreamStatus
 from pipeline.sources.stream_clock import Stamp
 from pipeline.sources.stream_state import Connection
 from reid import Embedder
-from tracker import Site
+from tracker import Site, apply_events
 
 FRAMES = 50
 CONFIG = Config.model_validate(
@@ -104,13 +109,15 @@ def models():
     return detectors.load_detector(settings=CONFIG.detector), Embedder(settings=CONFIG.reid)
 
 
-def live(clips, models, out: Path, config: Config = CONFIG, sessions: dict[int, int] | None = None, began: float = 0.0) -> LiveRun:
+def live(
+    clips, models, out: Path, config: Config = CONFIG, sessions: dict[int, int] | None = None, began: float = 0.0, publisher=None
+) -> LiveRun:
     clock = [began]
 
     def readers(arrivals: Arrivals) -> dict[str, EveryFrame]:
         return {name: EveryFrame(path, clock, sessions) for name, path in clips.items()}
 
-    one = LiveRun(readers, config, out, Site(), *models, wall=lambda: clock[0])
+    one = LiveRun(readers, config, out, Site(), *models, publisher=publisher, wall=lambda: clock[0])
     one.run()
     return one
 
@@ -192,3 +199,27 @@ def test_an_interrupted_segment_is_kept_and_said(clips, models, tmp_path, caplog
     live({"gate": clips["gate"]}, models, tmp_path / "live")
     assert (tmp_path / "live/segments/20260101T000000.interrupted/gate/tracks.txt").is_file()
     assert "interrupted run" in caplog.text
+
+
+def test_what_is_published_is_linked_as_here(clips, models, tmp_path):
+    """A centre decides from an edge's messages what the edge itself decides."""
+    with RedisServer(tmp_path / "redis") as server:
+        model = ModelFacts(sha256=models[1].session.sha256)
+        publisher = Publisher(server.url, "site", "edge", tmp_path / "spool", model)
+        run = live(clips, models, tmp_path / "live", publisher=publisher)
+        status = run.status().publisher
+        assert (status.connected, status.waiting, status.spooled, status.dropped) == (True, 0, 0, 0)
+        client = connect(server.url)
+        entries = client.xrange(updates_key("site"))
+        client.close()
+    assert len(entries) == status.sent
+    centre = SiteLinking(Site(), CONFIG.linker, CONFIG.association)
+    for number, fields in entries:
+        centre.take(int(number.split(b"-")[0]) / 1000, fields[FIELD])
+    assert {(one.camera, one.state) for one in centre.states} >= {("gate", "running"), ("yard", "running")}
+    centre.take(2e9, encode(ClockMessage(edge="edge", session=publisher.session, number=len(entries), time=1e6, model=model)))
+    events = centre.advance()
+    run.linking.linker.finish()
+    assert apply_events({}, events) == run.linking.linker.identities
+    assert (centre.refused, centre.edges.known["edge"].missing, centre.edges.known["edge"].doubles) == (0, 0, 0)
+    assert len(events) >= 4

@@ -14,6 +14,7 @@ from pipeline.address import redact
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
 from pipeline.cli.identities import associate, identities_app, refine
+from pipeline.cli.link import link
 from pipeline.cli.live import live, probe, validate
 from pipeline.cli.logs import LEVELS, configure_logging
 from pipeline.cli.output import EXIT_CODES
@@ -51,7 +52,7 @@ def root(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run, "live": live, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
+    "run": run, "live": live, "link": link, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
     "validate": validate, "demo": demo,
 }  # fmt: skip
 for name, command in COMMANDS.items():

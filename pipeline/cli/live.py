@@ -24,6 +24,10 @@ def live(
     status_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve /status, /healthz and /metrics on this loopback port.")
     ] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="URL", help="Also publish updates to a broker, redis://HOST:PORT/DB, for passerby link.")
+    ] = None,
+    edge: Annotated[str | None, typer.Option(help="Name of this edge on the broker. Default: the host's name.")] = None,
     as_json: Json = False,
 ) -> None:
     """Track people in live cameras, and assign identities while they run.
@@ -48,7 +52,7 @@ def live(
                 log.error("the site file is not taken: %s", error)
                 return None
 
-        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload)
+        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload, publish, edge)
     if as_json:
         print(status.model_dump_json(indent=1))
         return
@@ -56,6 +60,9 @@ def live(
         lost = ", ".join(f"{getattr(camera, fate)} {fate}" for fate in ("dropped", "corrupt", "failed") if getattr(camera, fate))
         print(f"{name}: {camera.processed} of {camera.received} frames processed{f' ({lost})' if lost else ''}")
     print(f"people: {status.people}, {status.events} events in {out}")
+    if status.publisher is not None:
+        sent = status.publisher
+        print(f"published: {sent.sent} messages, {sent.dropped} dropped, {sent.spooled} bytes wait in {out / 'spool'}")
     for output, one in status.outputs.items():
         if one.failed:
             print(f"{output}: could not be written {one.failed} times, {one.lost} lines, rows or tracklets are lost")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.address import Address
+from pipeline.formats.paths import is_safe_name
 from pipeline.formats.validation import validated
 from pipeline.formats.yaml_file import read_yaml
 from tracker import Site
@@ -57,9 +58,18 @@ class CameraEntry(CameraPlace):
 class SiteFile(Site):
     """What a site file may hold."""
 
+    name: str = Field(default="site", title="Name", description="Name of the site on a broker, where several sites share one.")
+
     cameras: dict[str, CameraEntry] = Field(  # type: ignore[assignment]
         default={}, title="Cameras", description="Address, place and areas of each camera, by its name."
     )
+
+    @field_validator("name")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        if not is_safe_name(name):
+            raise ValueError(f"{name[:60]!r}: expected letters, digits, '_', '-' and '.'")
+        return name
 
 
 def load_site(path: Path | None) -> SiteFile:

@@ -21,6 +21,11 @@ class LinkerSteps:
         self.linker, self._gather = linker, gather
         self._done = -math.inf
 
+    @property
+    def told(self) -> float:
+        """Seconds of the site's clock up to which the linker has been told everything; -inf before the first step."""
+        return self._done * self.linker.settings.step
+
     def advance(self, now: float) -> list[Event]:
         """Do the steps that are due at ``now``: those ``linker.lateness`` seconds before."""
         settings = self.linker.settings

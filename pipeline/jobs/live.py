@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -15,12 +16,15 @@ from detectors.runtime.checkout import commit
 from pipeline.config import Config
 from pipeline.engine.cameras import RESERVED
 from pipeline.errors import PasserbyError, SourceError, UsageError, writing
-from pipeline.formats.paths import is_safe_name
+from pipeline.formats.paths import is_safe_name, safe_name
 from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.live.guard import Guard
 from pipeline.live.newest import Reader
 from pipeline.live.service import LiveRun
 from pipeline.live.status import LiveStatus, OutputStatus
+from pipeline.messaging.broker import checked_name
+from pipeline.messaging.messages import ModelFacts
+from pipeline.messaging.publisher import Publisher
 from pipeline.report.run_record import CameraRecord, ModelRecords, RunRecord, model_records, timing, version
 from pipeline.sources.mailbox import Arrivals
 from pipeline.sources.paced_file import PacedFileReader
@@ -46,10 +50,13 @@ def live(
     stopped: Callable[[], bool],
     duration: float | None = None,
     reload: Callable[[], SiteFile | None] = lambda: None,
+    publish: str | None = None,
+    edge: str | None = None,
 ) -> LiveStatus:
     """Run the site's cameras until ``stopped()`` or for ``duration`` seconds; returns the last status.
 
-    ``reload`` is asked between steps: another site file, or None to go on with this one. Raises UsageError for a site without cameras or a
+    ``reload`` is asked between steps: another site file, or None to go on with this one. ``publish``: address of a broker to publish to, as
+    ``edge`` (default: the host's name). Raises UsageError for a site without cameras or a
     password that is not there, ModelError, and OutputError.
     """
     entries = check_cameras(site)
@@ -63,7 +70,8 @@ def live(
         return {name: reader(name, entry, config, arrivals) for name, entry in entries.items()}
 
     with writing(out):
-        run = LiveRun(readers, config, out, site, detector, embedder, status_port)
+        publisher = None if publish is None else _publisher(publish, site.name, edge, out, embedder, config)
+        run = LiveRun(readers, config, out, site, detector, embedder, status_port, publisher)
     record, due = Guard(f"{out / 'run.json'}"), 0.0
 
     def write(running: bool) -> None:
@@ -162,6 +170,16 @@ def check_cameras(site: SiteFile) -> dict[str, CameraEntry]:
         except SourceError as error:
             raise SourceError(f"camera {name}: {error}") from None
     return entries
+
+
+def _publisher(url: str, site: str, edge: str | None, out: Path, embedder: Embedder | None, config: Config) -> Publisher:
+    """Raises UsageError for a wrong address or name, and without a re-ID model."""
+    if embedder is None:
+        raise UsageError("--publish requires a re-ID model: without embeddings there is nothing to link")
+    name = checked_name("--edge", edge or safe_name(socket.gethostname(), "edge"))
+    evidence = embedder.facts.evidence
+    model = ModelFacts.model_validate({"sha256": embedder.session.sha256, "evidence": None if evidence is None else evidence.model_dump()})
+    return Publisher(url, site, name, out / "spool", model, config.publish)
 
 
 def reader(name: str, entry: CameraEntry, config: Config, arrivals: Arrivals, first_session: int = 1) -> Reader:

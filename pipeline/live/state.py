@@ -56,10 +56,10 @@ class _Reader(pickle.Unpickler):
         return self._parts[name]
 
 
-def save(path: Path, linker: Linker, model: str) -> None:
-    """Write ``linker`` to ``path``, whole or not at all. ``model``: SHA-256 of the re-ID model. Raises OSError."""
+def save(path: Path, linker: Linker, model: str, more: dict[str, Any] | None = None) -> None:
+    """Write ``linker`` to ``path``, whole or not at all. ``model``: SHA-256 of the re-ID model; ``more``: plain containers. Raises OSError."""
     content = io.BytesIO()
-    _Writer(content, parts_of_now(linker)).dump((FORMAT, model, linker))
+    _Writer(content, parts_of_now(linker)).dump((FORMAT, model, linker, *(() if more is None else (more,))))
     scratch = path.with_suffix(".new")
     scratch.write_bytes(content.getvalue())
     scratch.replace(path)
@@ -70,15 +70,20 @@ def restored(path: Path, new: Linker, model: str) -> Linker:
 
     ``new`` itself where there is none, and, with a warning, where it is of another re-ID model or version, or damaged.
     """
+    return restored_with(path, new, model)[0]
+
+
+def restored_with(path: Path, new: Linker, model: str) -> tuple[Linker, dict[str, Any]]:
+    """As ``restored``, with the ``more`` that was saved beside it; empty where there is none."""
     if not path.is_file():
-        return new
+        return new, {}
     try:
         with path.open("rb") as file:
-            version, other, linker = _Reader(file, parts_of_now(new)).load()
+            version, other, linker, *more = _Reader(file, parts_of_now(new)).load()
     except Exception as error:  # pickle raises whatever a damaged file leads it to
         log.warning("%s: cannot be read (%s); identities start anew", path, error)
-        return new
+        return new, {}
     if version != FORMAT or other != model or not isinstance(linker, Linker):
         log.warning("%s: of another version or re-ID model; identities start anew", path)
-        return new
-    return linker
+        return new, {}
+    return linker, more[0] if more else {}
