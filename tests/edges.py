@@ -37,6 +37,9 @@ def published(updates: list[TrackletUpdate], edge: str, until: float, session: s
     out: list[Message] = [CameraStateMessage(edge=edge, session=session, number=0, camera=f"{edge}-0", time=0.0, state="running")]
     waiting = list(updates)
     for second in [*range(int(until) + 1), int(until) + 1000]:
+        if second % 50 in (20, 35):  # a camera is away for a while
+            state = "stalled" if second % 50 == 20 else "running"
+            out.append(CameraStateMessage(edge=edge, session=session, number=len(out), camera=f"{edge}-1", time=float(second), state=state))
         while waiting and waiting[0].end <= second:
             out.append(tracklet(edge, session, len(out), waiting.pop(0), MODEL.sha256))
         out.append(ClockMessage(edge=edge, session=session, number=len(out), time=float(second), model=MODEL))

@@ -117,6 +117,14 @@ def test_what_is_wrong_is_counted_and_stops_nobody(caplog):
     assert len(caplog.records) == 3
 
 
+def test_a_camera_that_was_away_is_blind_to_the_linker():
+    centre = linking()
+    order = in_turn(sent(3, visits=12))
+    decided(order, centre)
+    blind = centre.linker._graph._blind["north-1"]
+    assert blind and all(start % 50 == 20 and end == start + 15 for start, end in blind.items())
+
+
 def test_an_update_older_than_the_memory_is_late_and_makes_no_person():
     centre = SiteLinking(Site(), SETTINGS.changed(retention=100), AssociationSettings())
     streams = sent(1, visits=10)
@@ -305,7 +313,7 @@ def crash(tmp_path: Path, centre_kills: int, broker_kills: int, visits: int, sec
         assert (status["late"], status["refused"], status["lost"]) == (0, 0, 0)
         assert all(one["missing"] == 0 and one["doubled"] > 0 for one in status["edges"].values())
         states = [one["key"] for one in centre.events() if one["kind"] == "camera_state"]
-        assert sorted(states) == sorted(f"{edge}/s/0" for edge in EDGES)
+        assert sorted(states) == sorted(f"{one.edge}/s/{one.number}" for stream in streams for one in stream if one.kind == "camera_state")
         client = connect(server.url)
         told = [json.loads(fields[b"event"])["key"] for _, fields in client.xrange(events_key("site"))]
         assert set(told) == {event.key for event in wanted} | set(states)

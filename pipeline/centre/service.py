@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import secrets
@@ -20,7 +19,7 @@ from pipeline.centre.journal import EventJournal
 from pipeline.centre.site_linking import SiteLinking
 from pipeline.config import Centre as CentreSettings
 from pipeline.errors import UsageError
-from pipeline.live.events import VERSION as EVENT_VERSION
+from pipeline.formats.events import event_line
 from pipeline.live.status import memory
 from pipeline.messaging.broker import FIELD, away, events_key, lease_key, updates_key
 from tracker import Event
@@ -193,8 +192,8 @@ class Centre:
         for begin in range(0, len(self._undone), BATCH):
             pipe = self.client.pipeline(transaction=False)
             for row in self._undone[begin : begin + BATCH]:
-                text = json.dumps({"v": EVENT_VERSION, "time": round(row.time, 3), "kind": row.kind, "key": row.key, **row.values})
-                pipe.xadd(events_key(self.site), {b"event": text}, maxlen=EVENTS_KEPT, approximate=True)
+                line = event_line(row.kind, row.time, key=row.key, **row.values)
+                pipe.xadd(events_key(self.site), {b"event": line}, maxlen=EVENTS_KEPT, approximate=True)
             pipe.execute()
         for row in self._undone:
             self.journal.write(row.kind, row.time, row.key, **row.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
 from collections.abc import Iterable
@@ -32,6 +33,8 @@ class SiteLinking:
         self.refused = self.late = 0
         self.states: list[CameraStateMessage] = []  # since the last ``advance``
         self._early: list[tuple[str | None, TrackletUpdate]] = []  # before the first decision, with their models
+        self._notes: list[tuple[float, str, int, bool]] = []  # cameras that see or do not, from when on: to be told in the order of time
+        self._blind: dict[str, float] = {}  # cameras that do not, since
         self._said: set[str] = set()
 
     def take(self, entry: float, content: bytes) -> None:
@@ -52,6 +55,9 @@ class SiteLinking:
             self._update(message.model, message.update)
         else:
             self.states.append(message)
+            heapq.heappush(
+                self._notes, (message.time + self._offset(message.camera), message.camera, message.number, message.state == "running")
+            )
 
     def _clock(self, message: ClockMessage) -> None:
         self.model = self.model or message.model
@@ -65,10 +71,9 @@ class SiteLinking:
         return Linker(self.site, self.settings, association)
 
     def _update(self, model: str | None, update: TrackletUpdate) -> None:
-        place = self.site.cameras.get(update.camera)
         if self.linker is None:
             self._early.append((model, update))
-        elif update.end + (place.offset if place else 0.0) < self.edges.watermark - self.settings.retention:
+        elif update.end + self._offset(update.camera) < self.edges.watermark - self.settings.retention:
             self.late += 1  # the linker has forgotten whom it would be about
         else:
             self._add(self.linker, model, update)
@@ -100,7 +105,23 @@ class SiteLinking:
             for model, update in self._early:
                 self._add(self.linker, model, update)
             self._early = []
-        return self.linker.advance(watermark)
+        events: list[Event] = []
+        while self._notes and self._notes[0][0] + self.settings.lateness <= watermark:
+            time, camera, _, sees = heapq.heappop(self._notes)
+            events += self.linker.advance(time + self.settings.lateness)
+            self._see(self.linker, time - self._offset(camera), camera, sees)
+        return events + self.linker.advance(watermark)
+
+    def _see(self, linker: Linker, time: float, camera: str, sees: bool) -> None:
+        """Not to have been seen by a camera that is away says nothing."""
+        if not sees:
+            linker.blind(camera, self._blind.setdefault(camera, time))
+        elif camera in self._blind:
+            linker.blind(camera, self._blind.pop(camera), time)
+
+    def _offset(self, camera: str) -> float:
+        place = self.site.cameras.get(camera)
+        return 0.0 if place is None else place.offset
 
     @property
     def people(self) -> int:
@@ -109,7 +130,7 @@ class SiteLinking:
     def save(self, path: Path, more: dict[str, Any]) -> None:
         """Everything so far, and ``more`` in plain containers, whole or not at all. Raises OSError."""
         own = {
-            "edges": self.edges.state(), "refused": self.refused, "late": self.late, "early": self._early, "linked": self.linker is not None,
+            "edges": self.edges.state(), "refused": self.refused, "late": self.late, "early": self._early, "notes": self._notes, "blind": self._blind, "linked": self.linker is not None,
             "model": None if self.model is None else self.model.model_dump_json(),
         }  # fmt: skip
         save(path, self.linker or self._new(), "centre", own | more)
@@ -121,6 +142,7 @@ class SiteLinking:
             return {}
         self.edges.restore(more["edges"])
         self.refused, self.late, self._early = more["refused"], more["late"], more["early"]
+        self._notes, self._blind = more["notes"], more["blind"]
         self.model = None if more["model"] is None else ModelFacts.model_validate_json(more["model"])
         if more["linked"]:
             self.linker = restored_with(path, self._new(), "centre")[0]  # again: now with the model's evidence
