@@ -453,16 +453,25 @@ def best_neighbours(pairs: np.ndarray, odds: np.ndarray, count: int, most: int) 
 
 def shared_in_small(best: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """As ``shared_neighbours``, of a small graph: ``best`` (n, n) as ``best_neighbours`` gives it, dense."""
-    mutual = np.minimum(best, best.T) + np.eye(len(best))
-    mutual /= mutual.sum(1, keepdims=True)
-    order = np.argsort(-best, axis=1, kind="stable")[:, :EXPANSION]
-    close = np.eye(len(best))
-    np.put_along_axis(close, order, (np.take_along_axis(best, order, 1) > LIKELY) + np.take_along_axis(close, order, 1), 1)
-    code = (close / close.sum(1, keepdims=True)) @ mutual
+    rows, index = np.unique(pairs, return_inverse=True)  # of the others no code is asked for
+    left, likely, close = best[rows], [], []
+    for _ in range(EXPANSION):
+        close.append(left.argmax(1))
+        at = np.arange(len(rows)), close[-1]
+        likely.append(left[at] > LIKELY)
+        left[at] = -1
+    needed, place = np.unique(np.concatenate([rows, *close]), return_inverse=True)
+    mutual = np.minimum(best[needed], best[:, needed].T)
+    mutual[np.arange(len(needed)), needed] += 1
+    mutual /= mutual.sum(1)[:, None]
+    own, *others = place.reshape(1 + EXPANSION, -1)
+    code = mutual[own]
+    for other, weight in zip(others, likely, strict=True):
+        code += mutual[other] * weight[:, None]
+    code /= (1 + sum(likely))[:, None]
+    a, b = index.reshape(-1, 2).T
     step = max(1, 4_000_000 // len(best))
-    shared = np.concatenate([
-        np.minimum(code[pairs[at : at + step, 0]], code[pairs[at : at + step, 1]]).sum(1) for at in range(0, len(pairs), step)
-    ])  # fmt: skip
+    shared = np.concatenate([np.minimum(code[a[at : at + step]], code[b[at : at + step]]).sum(1) for at in range(0, len(pairs), step)])
     return shared / (2 - shared)
 
 
