@@ -31,6 +31,13 @@ class Tie(NamedTuple):
     chance: float
 
 
+class _Likeliest(NamedTuple):
+    """A look's best neighbours and the totals of their ties, the best first."""
+
+    looks: list[int]
+    totals: list[float]
+
+
 class LookGraph:
     """Looks of tracklets, or of several settled ones of a person in a camera, and the ties between neighbours.
 
@@ -45,7 +52,7 @@ class LookGraph:
         self.keys: dict[int, Key] = {}
         self.seen: dict[int, set[int]] = {}
         self.ties: dict[int, dict[int, Tie]] = {}
-        self._best: dict[int, list[int]] = {}  # look -> its likeliest neighbours, as far as they were asked for
+        self._best: dict[int, _Likeliest] = {}  # look -> its likeliest neighbours, as far as they were asked for
         self._cameras: dict[str, int] = {}
         self._means = evidence.SiteMeans()  # of all looks compared so far
         self._pairs = evidence.OddsHistogram()  # what looks say of ties, and of the pairs that were compared and have none:
@@ -272,17 +279,19 @@ class LookGraph:
             self._waits = np.array([[self.site.wait(one, other) for other in names] for one in names])
         return self._waits
 
-    def _likeliest(self, row: int) -> list[int]:
+    def _likeliest(self, row: int) -> _Likeliest:
         """The best neighbours of a look."""
         if row not in self._best:
             near = self.ties.get(row, {})
-            self._best[row] = sorted(near, key=lambda other: (-near[other].total, other))[: self.settings.shared_neighbours]
+            looks = sorted(near, key=lambda other: (-near[other].total, other))[: self.settings.shared_neighbours]
+            self._best[row] = _Likeliest(looks, [near[other].total for other in looks])
         return self._best[row]
 
     def weights(self, region: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """(m, 2) pairs of the region's looks that have ties, by their place in it, and their (m,) weights."""
         place = {row: at for at, row in enumerate(region)}
-        pairs = [(at, place[other]) for row, at in place.items() for other in self.ties.get(row, {}) if place.get(other, -1) > at]
+        tied = ((at, place[other]) for row, at in place.items() for other in filter(place.__contains__, self.ties.get(row, {})))
+        pairs = [(a, b) for a, b in tied if b > a]
         told = [
             (at, place[other])
             for row, at in place.items() if row in self._together
@@ -297,22 +306,23 @@ class LookGraph:
         if not pairs:
             return np.zeros((0, 2), np.int64), np.zeros(0)
         prior = self.prior
-        odds = np.array([self.ties[region[a]][region[b]].total for a, b in pairs]) + prior
-        around = dict(place)
+        reached = list(region)
         for row in region:
-            for at, other in enumerate(self._likeliest(row)):
-                around.setdefault(other, len(around))
-                for next_but_one in self._likeliest(other) if at < evidence.EXPANSION else ():
-                    around.setdefault(next_but_one, len(around))
-        cells = [
-            (at, around[other], self.ties[row][other].total + prior)
-            for row, at in around.items() for other in self._likeliest(row) if other in around
-        ]  # fmt: skip
-        first, second, total = zip(*cells, strict=True)
+            for at, other in enumerate(self._likeliest(row).looks):
+                reached.append(other)
+                if at < evidence.EXPANSION:
+                    reached += self._likeliest(other).looks
+        around = {row: at for at, row in enumerate(dict.fromkeys(reached))}
+        likeliest = [self._likeliest(row) for row in around]
+        second = np.array([around.get(other, -1) for some in likeliest for other in some.looks])
+        first = np.repeat(np.arange(len(around)), [len(some.looks) for some in likeliest])
+        odds = np.array([total for some in likeliest for total in some.totals])
+        inside = second >= 0
         best = np.zeros((len(around), len(around)))
-        best[first, second] = evidence.probability(np.array(total))
+        best[first[inside], second[inside]] = evidence.probability(odds[inside] + prior)
         common = evidence.shared_in_small(best, np.array(pairs))
-        return np.array(pairs), odds + self.settings.in_common(common, len(self.sightings))
+        totals = [self.ties[region[a]][region[b]].total for a, b in pairs]
+        return np.array(pairs), np.array(totals) + prior + self.settings.in_common(common, len(self.sightings))
 
     def conflicts(self, region: list[int]) -> np.ndarray:
         """(r, r) bool: looks that cannot be one person's."""
