@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from tracker.site import Site
 REVIEW, REVIEWED = 1.5, 512  # all looks are compared anew when there are so many times as many, up to so many
 BY_HAND = 1e3  # nats between two looks that somebody has said to be one person's
 RENEW = 1.02  # times the votes of before from which on the means are measured again
+
+
+_NOBODY: frozenset[int] = frozenset()
 
 
 class Tie(NamedTuple):
@@ -62,6 +66,7 @@ class LookGraph:
         self._alike: dict[int, set[int]] = {}  # look -> neighbours that are likely the same person, by looks
         self._voted: set[int] = set()
         self._reviewed = 2  # looks that there were when all were compared anew
+        self._unmeasured: set[int] = set()  # looks that were written since the last comparison
         self._waits = np.zeros((0, 0))
         self._first = math.inf
         self._together: dict[int, int] = {}  # look -> number of the group that somebody has said to be one person's
@@ -85,7 +90,7 @@ class LookGraph:
             self.sightings.put(sighting, **seen)
         if update.embedding is not None:
             self.looks.put(look, known=True, unit=update.embedding, sum=update.embedding * update.weight)
-            self._measure_from_centre(np.array([look]))
+            self._unmeasured.add(look)
         return look, sighting
 
     def change_site(self, site: Site) -> None:
@@ -141,7 +146,9 @@ class LookGraph:
     def _measure(self) -> None:
         """Measure the site's means again where cameras or, by a fiftieth, votes have come; what is stored stays as it is."""
         votes, width = self._means.votes, self.looks["unit"].shape[1]
+        written, self._unmeasured = self._unmeasured, set()
         if self._centres.shape[0] == len(self._cameras) and 0 <= votes <= RENEW * self._measured:
+            self._measure_from_centre(np.array(sorted(written), np.int64))
             return
         if votes:
             means, self._spread = self._means.measure(len(self._cameras))
@@ -153,8 +160,6 @@ class LookGraph:
 
     def _measure_from_centre(self, rows: np.ndarray) -> None:
         """Set ``scale`` of looks: 1 over their length as ``evidence.centred`` has it."""
-        if self._centres.shape[0] != len(self._cameras):
-            return  # all are measured before they are compared
         for begin in range(0, len(rows), 1024):
             some = rows[begin : begin + 1024]
             left = self.looks["unit"][some] - self._centres[self.looks["camera"][some]]
@@ -182,7 +187,8 @@ class LookGraph:
         for row, some in enumerate(near.tolist()):
             place = {look: at for at, look in enumerate(some)}
             for at, look in enumerate(some):
-                rival[row, at, [place[other] for other in self._alike.get(look, ()) if other in place]] = False
+                if alike := place.keys() & self._alike.get(look, _NOBODY):
+                    rival[row, at, [place[other] for other in alike]] = False
         nearest = np.where(rival, far[:, None, :], np.inf).min(2)
         return np.clip(far - np.minimum(nearest, evidence.STRANGER), -evidence.CLIP, evidence.CLIP)
 
@@ -344,6 +350,24 @@ class LookGraph:
         np.fill_diagonal(out, False)
         return out
 
+    def contradicted(self, people: Sequence[list[int]]) -> list[int]:
+        """Which of ``people``, by their looks, have two that cannot be one person's; by their places in ``people``."""
+        if self._apart or self._together:
+            return [at for at, looks in enumerate(people) if self.conflicts(looks).any()]
+        own = [[row for look in looks for row in self.seen[look]] for looks in people]
+        by_size: dict[int, list[int]] = {}
+        for at, rows in enumerate(own):
+            by_size.setdefault(len(rows), []).append(at)
+        seen, least, out = self.sightings, self._least(), []
+        for places in by_size.values():
+            of = np.array([own[at] for at in places])  # (people, sightings)
+            start, end, camera = seen["start"][of], seen["end"][of], seen["camera"][of]
+            gap = np.maximum(start[:, :, None], start[:, None, :]) - np.minimum(end[:, :, None], end[:, None, :])
+            wrong = gap < least[camera[:, :, None], camera[:, None, :]]
+            wrong &= seen["look"][of][:, :, None] != seen["look"][of][:, None, :]
+            out += np.array(places)[wrong.any((1, 2))].tolist()
+        return sorted(out)
+
     # said by hand
 
     def join(self, looks: set[int]) -> None:
@@ -374,6 +398,7 @@ class LookGraph:
         self.sightings["look"][rows] = new
         self.seen[new], self.seen[look] = set(rows), self.seen[look] - set(rows)
         self._voted.add(new)
+        self._unmeasured.add(new)
         return new
 
     def fuse(self, kept: int, gone: int) -> None:
@@ -383,7 +408,7 @@ class LookGraph:
         latest = kept if looks["end"][kept] >= looks["end"][gone] else gone
         unit = total / max(float(np.linalg.norm(total)), 1e-9)
         looks.put(kept, sum=total, unit=unit, start=looks["start"][latest], end=looks["end"][latest])
-        self._measure_from_centre(np.array([kept]))
+        self._unmeasured.add(kept)
         moved = self.seen.pop(gone)
         self.sightings["look"][sorted(moved)] = kept
         self.seen[kept] |= moved
@@ -403,6 +428,7 @@ class LookGraph:
         self._together.pop(look, None)
         for other in self._apart.pop(look, ()):
             self._apart[other].discard(look)
+        self._unmeasured.discard(look)
         self.looks.drop(look)
 
     def drop_sighting(self, sighting: int) -> None:

@@ -325,10 +325,11 @@ class Linker:
         for _, live in sorted(self._live.items()):
             if live.look >= 0 and self._graph.looks["person"][live.look] > 0:
                 alive.setdefault(int(self._graph.looks["person"][live.look]), []).append(live.look)
+        several, known = [looks for looks in alive.values() if len(looks) > 1], set(asked)
         return [
             look
-            for looks in alive.values() if len(looks) > 1
-            for look, wrong in zip(looks, np.any(self._graph.conflicts(looks), 1), strict=True) if wrong and look not in asked
+            for looks in map(several.__getitem__, self._graph.contradicted(several))
+            for look, wrong in zip(looks, np.any(self._graph.conflicts(looks), 1), strict=True) if wrong and look not in known
         ]  # fmt: skip
 
     # decisions
@@ -364,9 +365,10 @@ class Linker:
         a, b = np.nonzero(conflict & (before[:, None] == before))
         later = np.where(start[a] >= start[b], a, b)
         before[later] = -1 - later  # who came later was taken for a person who turns out to be elsewhere
+        enemies = [set(np.flatnonzero(row).tolist()) for row in conflict]
         labels = revise(
             np.unique(before, return_inverse=True)[1], region.pairs, region.weights, self.association.missing_odds,
-            lambda a, b: not conflict[np.ix_(a, b)].any(), self.association.threshold, self.settings.revision_margin,
+            lambda a, b: all(enemies[row].isdisjoint(b) for row in a), self.association.threshold, self.settings.revision_margin,
         )  # fmt: skip
         self._commit(region, person, self._numbers(person, labels), time, events)
 
@@ -414,14 +416,16 @@ class Linker:
         if not len(others):  # a person of their own: as sure as nobody else fits
             return round(-max(self._best_alternative(region, row) for row in rows.tolist()), 3), {}
         a, b = region.pairs.T
-        between = np.flatnonzero((np.isin(a, rows) & np.isin(b, others)) | (np.isin(b, rows) & np.isin(a, others)))
+        one, other = np.zeros((2, len(region.looks)), bool)
+        one[rows], other[others] = True, True
+        between = np.flatnonzero((one[a] & other[b]) | (one[b] & other[a]))
         every = len(rows) * len(others)
         mean = (region.weights[between].sum() + (every - len(between)) * self.association.missing_odds) / every
         if not len(between):
             return round(float(mean), 3), {}
-        one, other = region.pairs[between[np.argmax(region.weights[between])]].tolist()
-        tie = self._graph.ties[region.looks[one]][region.looks[other]]
-        to = region.looks[other if other in others else one]
+        first, second = region.pairs[between[np.argmax(region.weights[between])]].tolist()
+        tie = self._graph.ties[region.looks[first]][region.looks[second]]
+        to = region.looks[second if other[second] else first]
         camera, track = self._graph.keys[max(self._graph.seen[to])]
         parts = {"appearance": round(tie.appearance, 3), "time": round(tie.time, 3), "place": round(tie.place, 3)}
         return round(float(mean), 3), {"camera": camera, "track": track, **parts}
