@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -13,6 +13,7 @@ from detectors.load import DetectorSettings
 from detectors.runtime.settings import Days, Frames, Seconds, Settings
 from pipeline.errors import UsageError
 from pipeline.formats.validation import validated
+from pipeline.formats.wall_clock import check_pattern, time_zone
 from pipeline.formats.yaml_file import Key, read_yaml
 from reid.embedder import EmbedderSettings
 from tracker.following.settings import TrackerSettings
@@ -31,11 +32,32 @@ class Reading(Settings):
         default=None, gt=0, title="Image rate", description="Frame rate of image folders. Default: from `seqinfo.ini`, else 25."
     )
     prefetch: Frames = Field(default=8, ge=1, le=256, title="Prefetch", description="Number of frames to decode ahead, per camera.")
+    clock: Literal["auto", "name", "container", "none"] = Field(
+        default="auto",
+        title="Wall clock",
+        description="What states when a recording began: its `name`, its `container` (`creation_time`), the first of both that does (`auto`), "
+        "or `none`. `--recorded-at` goes before.",
+    )
+    time_zone: str | None = Field(
+        default=None,
+        title="Time zone",
+        description="Of times in file names and of `--recorded-at`, where they state none: `Europe/Berlin`, `UTC`, `+01:00`. Default: this "
+        "computer's.",
+    )
+    time_pattern: str | None = Field(
+        default=None,
+        title="Time pattern",
+        description="How file names state the time: the end of the path, without the extension, with `%Y %m %d %H %M %S %f %z %s` and `*`, "
+        "such as `%Y-%m-%d/%H/gate/%M.%S`. Default: the usual patterns.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end:g} s) must be after start ({self.start:g} s)")
+        time_zone(self.time_zone)
+        if self.time_pattern is not None:
+            check_pattern(self.time_pattern)
         return self
 
 

@@ -13,7 +13,7 @@ from pipeline.cli.output import EXIT_CODES, people_line, report_failures
 
 def associate(
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
-    runs: Annotated[list[Path] | None, typer.Argument(help="Output folders of passerby run.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Output folders of passerby run or live, or folders of them.")] = None,
     tracks: Annotated[
         list[str] | None, typer.Option(metavar="NAME=TRACKS.TXT", help="Tracks of any tracker (MOTChallenge text); requires --video.")
     ] = None,
@@ -34,10 +34,11 @@ def associate(
     from pipeline.engine.cameras import specify
     from pipeline.errors import UsageError
     from pipeline.formats.site_file import load_site
+    from pipeline.identities.recorded import run_folders
     from pipeline.jobs.associate import associate_runs, given_run
 
     settings, places, failed = load_config(config, set_ or ()), load_site(site), 0
-    runs = list(runs or ())
+    runs = run_folders(runs or ())
     if tracks or video:
         if not video:
             raise UsageError("--tracks requires --video NAME=PATH")

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 def report(record: RunRecord, out: Path, as_json: bool, quiet: bool) -> None:
     """Print the results of a run, and log its errors and warnings."""
+    from pipeline.report.run_record import segments_line
+
     report_failures(record)
     if as_json:
         print(json.dumps(record.as_dict(), indent=1))
@@ -25,7 +27,9 @@ def report(record: RunRecord, out: Path, as_json: bool, quiet: bool) -> None:
         for name, camera in record.cameras.items():
             lost = f", {camera.failed} lost" if camera.failed else ""
             skipped = f", {camera.skipped} skipped" if camera.skipped else ""
-            print(f"{name}: {camera.tracks} tracks in {camera.processed} frames{skipped}{lost}")
+            began = f", from {camera.began} on ({camera.began_from})" if camera.began else ""
+            files = f"; {segments_line(camera.segments)}" if camera.segments else ""
+            print(f"{name}: {camera.tracks} tracks in {camera.processed} frames{skipped}{lost}{began}{files}")
         if record.people:
             print(people_line(record.people))
         print(f"{record.timing.wall_seconds:.1f} s, {record.timing.frames_per_second} frames per second")

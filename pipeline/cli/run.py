@@ -32,7 +32,10 @@ def seconds(text: str | None) -> float | None:
 
 def run(
     videos: Annotated[
-        list[str] | None, typer.Argument(help="Video file, image folder or glob, or MOTChallenge sequence folder; one camera each.")
+        list[str] | None,
+        typer.Argument(
+            help="Video file; folder, glob or list of videos or images; or MOTChallenge sequence folder. One camera each; files that differ in the time in their names alone are one camera."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output folder.")] = None,
     camera: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="Named camera; may be repeated.")] = None,
@@ -54,6 +57,10 @@ def run(
     every: Annotated[int | None, typer.Option(help="Process every Nth frame.")] = None,
     start: Annotated[str | None, typer.Option(help="Start time (seconds or h:mm:ss).")] = None,
     end: Annotated[str | None, typer.Option(help="End time (seconds or h:mm:ss).")] = None,
+    recorded_at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]TIME", help="When a recording began (ISO 8601); default: from its name or container."),
+    ] = None,
     no_video: Annotated[bool, typer.Option("--no-video", help="Do not write the annotated video.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run into the same folder.")] = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Open sources and models, print the resolved configuration, and exit.")] = False,
@@ -69,13 +76,16 @@ def run(
     from pipeline.jobs.run import run as run_job
     from pipeline.jobs.signals import stop_on_signals
     from pipeline.report.run_record import redacted
+    from pipeline.sources.wall import WallRules
 
     options = {
         "detector.model": detector, "reid.model": reid, "reading.every": every, "reading.start": seconds(start), "reading.end": seconds(end),
         "output.video": False if no_video else None,
     }  # fmt: skip
     settings = load_config(config, set_ or (), options)
-    specs = specify(videos or (), camera or (), detections or (), tracks or ())
+    specs = specify(
+        videos or (), camera or (), detections or (), tracks or (), "--camera", recorded_at or (), WallRules.of(settings.reading)
+    )
     if out is None:
         raise UsageError("no output folder given: add -o OUT")
     request = Request(specs, settings, out, resume, load_site(site), BEGAN)

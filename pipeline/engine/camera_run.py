@@ -18,17 +18,20 @@ from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame, Progress
 from tracker import DeepSort, Tracks
 
+GAP_FRAMES = 5  # a gap has at least so many times the usual distance of frames: pictures may come once a minute
+
 
 @dataclass
 class CameraResult:
     """Counts of one camera.
 
     Frames: ``processed``, ``skipped`` (by ``every`` and ``start``), ``failed`` (not decodable), ``detected`` (processed by the detector).
-    Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
+    ``gaps``: times without frames that ended all tracks. Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
     """
 
     camera: Camera
     processed: int = 0
+    gaps: int = 0
     skipped: int = 0
     failed: int = 0
     ended: bool = False
@@ -58,6 +61,14 @@ class CameraRun:
         self.scene = StillScene(config.motion_gate)
         self.last_detections = Detections.empty()  # of the last frame that the detector processed
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
+        frames = GAP_FRAMES * config.reading.every / (camera.source.rate or 25.0)
+        self._longest_gap = max(config.tracker.max_lost, frames)
+
+    def end_tracks_after_gap(self, frame: Frame) -> None:
+        """End all tracks if ``frame`` comes so long after the last one that nobody can be followed over the gap."""
+        if self.result.processed and self.camera.tracks is None and frame.time - self.result.last_time > self._longest_gap:
+            self.result.gaps += 1
+            self.restart()
 
     def needs_detector(self, frame: Frame) -> bool:
         """Whether the detector must process this frame. Call once per frame, also for frames that a resumed run replays."""

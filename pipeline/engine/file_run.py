@@ -73,7 +73,9 @@ def run(
     opened, runs = ExitStack(), dict[str, CameraRun]()
     with writing(out):
         try:
-            tracklets = TrackletFiles(out, reid_facts(embedder))
+            began = {camera.name: camera.source.began.time for camera in cameras if camera.source.began is not None}
+            zone = {"time_zone": config.reading.time_zone} if config.reading.time_zone else {}
+            tracklets = TrackletFiles(out, reid_facts(embedder) | zone, began)
             opened.callback(tracklets.close)
             for camera in cameras:
                 runs[camera.name] = CameraRun(camera, config, [*camera_sinks(camera, config, out, opened), tracklets])

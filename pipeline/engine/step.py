@@ -40,6 +40,8 @@ def run_step(
 
     ``known``: their recorded output of an interrupted run; no model runs then, and the tracks are the same.
     """
+    for name, frame in frames.items():
+        cameras[name].end_tracks_after_gap(frame)
     with watch("motion"):
         due = [name for name, frame in frames.items() if cameras[name].needs_detector(frame)]
     if known is None:

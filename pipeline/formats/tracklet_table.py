@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ import pyarrow.parquet as pq
 from pipeline.errors import UsageError, writing
 from pipeline.formats.paths import local
 from pipeline.formats.tracklet import Tracklet
+from pipeline.formats.wall_clock import LIVE
 
-VERSION = 5
-READABLE = (1, 2, 3, 4, 5)  # 1 had no single embeddings, 2 no best_crop, 3 other names, 4 no growth
+VERSION = 6
+READABLE = (1, 2, 3, 4, 5, 6)  # 1 had no single embeddings, 2 no best_crop, 3 other names, 4 no growth, 5 no wall-clock times
 RENAMED = {"look_times": "embedding_times", "looks": "embeddings"}  # column names up to version 3
 SCHEMA = pa.schema(
     [
@@ -38,18 +41,22 @@ SCHEMA = pa.schema(
         pa.field("growth_times", pa.list_(pa.float64())),
         pa.field("growth_weights", pa.list_(pa.float64())),
         pa.field("growth_embeddings", pa.list_(pa.list_(pa.float16()))),
+        pa.field("start_wall", pa.timestamp("us", "UTC")),
+        pa.field("end_wall", pa.timestamp("us", "UTC")),
     ],
     metadata={
         "passerby.tracklets": str(VERSION),
         "boxes": "x1, y1, x2, y2 in pixels",
-        "times": "seconds from the source's start",
+        "times": "seconds from the source's start; of live cameras, seconds since 1970",
         "frames": "from 1",
     },
 )
 
 
-def _row(tracklet: Tracklet) -> dict[str, object]:
+def _row(tracklet: Tracklet, began: float | None) -> dict[str, object]:
     return {
+        "start_wall": None if began is None else round((began + float(tracklet.times[0])) * 1e6),
+        "end_wall": None if began is None else round((began + float(tracklet.times[-1])) * 1e6),
         "camera": tracklet.camera,
         "track": tracklet.track,
         "start_time": float(tracklet.times[0]),
@@ -75,16 +82,22 @@ def _row(tracklet: Tracklet) -> dict[str, object]:
 
 
 class TrackletTable:
-    """Writes the file, one row group per ``flush_at`` tracklets. ``facts`` are added to its metadata."""
+    """Writes the file, one row group per ``flush_at`` tracklets. ``facts`` are added to its metadata.
 
-    def __init__(self, path: Path, facts: dict[str, str], flush_at: int = 256) -> None:
+    ``began``: by camera, seconds since 1970 of its time 0, where they are known.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, str], flush_at: int = 256, began: Mapping[str, float] | None = None) -> None:
+        self._began = dict(began or {})
+        facts = facts | ({"began": json.dumps(self._began)} if self._began else {})
         schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **{key.encode(): value.encode() for key, value in facts.items()}})
         with writing(path):
             self._writer = pq.ParquetWriter(local(path), schema, compression="zstd")
         self._schema, self._flush_at, self._rows = schema, flush_at, []  # type: ignore[var-annotated]
 
     def add(self, tracklet: Tracklet) -> None:
-        self._rows.append(_row(tracklet))
+        began = 0.0 if float(tracklet.times[0]) >= LIVE else self._began.get(tracklet.camera)
+        self._rows.append(_row(tracklet, began))
         if len(self._rows) >= self._flush_at:
             self._flush()
 
@@ -119,7 +132,12 @@ def read_tracklets(path: Path, columns: list[str] | None = None) -> pa.Table:
     return table.rename_columns([RENAMED.get(name, name) for name in table.column_names]).replace_schema_metadata(table.schema.metadata)
 
 
+def began_of(table: pa.Table) -> dict[str, float]:
+    """By camera, seconds since 1970 of its time 0, where the run knew them."""
+    return {str(camera): float(time) for camera, time in json.loads((table.schema.metadata or {}).get(b"began", b"{}")).items()}
+
+
 def facts_of(table: pa.Table) -> dict[str, str]:
     """Metadata on the re-ID model: ``reid`` (SHA-256), ``slope`` and ``offset`` of its calibration, ``evidence`` weights."""
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return {key: metadata[key] for key in ("reid", "slope", "offset", "evidence") if key in metadata}
+    return {key: metadata[key] for key in ("reid", "slope", "offset", "evidence", "time_zone") if key in metadata}

@@ -135,7 +135,8 @@ def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
     """Erase embeddings and images of tracklets from their runs. Boxes and video stay. Raises OutputError."""
     by_run: dict[Path, set[Key]] = {}
     for row in rows.tolist():
-        by_run.setdefault(recorded.runs[row], set()).add((recorded.names[row], int(recorded.tracklets.tracks[row])))
+        for run, name in recorded.places(row):
+            by_run.setdefault(run, set()).add((name, int(recorded.tracklets.tracks[row])))
     for run, gone in by_run.items():
         erase_from(run, gone)
 

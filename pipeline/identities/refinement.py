@@ -13,7 +13,7 @@ from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.grouping import grouped
 from pipeline.formats.mot import MotRows, read_tracks, write_rows
 from pipeline.formats.tracklet import MAX_EMBEDDINGS, MIN_VISIBILITY, Tracklet
-from pipeline.formats.tracklet_table import TrackletTable, facts_of, read_tracklets
+from pipeline.formats.tracklet_table import TrackletTable, began_of, facts_of, read_tracklets
 from pipeline.identities.recorded import calibrated, check_cameras
 from pipeline.sources.frame import Selection
 from pipeline.sources.open import open_source
@@ -42,7 +42,7 @@ def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict
     counts, kept = {}, set()
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
-        written = TrackletTable(out / "tracklets.parquet", facts)
+        written = TrackletTable(out / "tracklets.parquet", facts, began=began_of(table))
         for camera, every in sorted(rows.items()):
             tracks = [_track(row) for row in every]
             refined = refine(tracks, _times(tracks), settings)

@@ -17,6 +17,7 @@ from pipeline.errors import UsageError, writing
 from pipeline.formats.contact_sheet import identity_sheet
 from pipeline.formats.grouping import grouped
 from pipeline.formats.paths import inside, local
+from pipeline.formats.wall_clock import iso, time_zone
 from pipeline.identities.recorded import RecordedTracklets, read_runs
 from tracker import Identities
 from tracker.linking.evidence import probability
@@ -39,17 +40,24 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         "start_time": tracklets.start[order],
         "end_time": tracklets.end[order],
         "confidence": identities.confidence[order].astype(np.float32),
+        "start_wall": _wall(recorded, tracklets.start)[order],
+        "end_wall": _wall(recorded, tracklets.end)[order],
     }
+    zone = time_zone(recorded.time_zone)
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
         runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
-        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
+        times = {name: pa.array(columns[name].astype("datetime64[us]"), pa.timestamp("us", "UTC")) for name in ("start_wall", "end_wall")}
+        table = pa.table(columns | times).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
         pq.write_table(table, local(out / "identities.parquet"), compression="zstd")
         with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             for row in table.to_pylist():
-                row |= {
+                walls = {
+                    name: "" if (moment := row[name]) is None else iso(moment.timestamp(), zone) for name in ("start_wall", "end_wall")
+                }
+                row |= walls | {
                     "start_time": f"{row['start_time']:.3f}",
                     "end_time": f"{row['end_time']:.3f}",
                     "confidence": f"{row['confidence']:.3f}",
@@ -71,6 +79,15 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
                     cv2.imencode(".jpg", sheet_image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
                 )
         _write_tracks(out, recorded, identities)
+
+
+def _wall(recorded: RecordedTracklets, seconds: np.ndarray) -> np.ndarray:
+    """(n,) datetime64 UTC of times (n,); NaT where the wall-clock time is not known."""
+    epochs = recorded.epochs if len(recorded.epochs) else np.full(len(seconds), np.nan)
+    known = ~np.isnan(epochs)
+    out = np.full(len(seconds), np.datetime64("NaT", "us"))
+    out[known] = np.round((epochs[known] + seconds[known]) * 1e6).astype("int64").astype("datetime64[us]")
+    return out
 
 
 def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
@@ -107,20 +124,21 @@ def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
 def _write_tracks(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
     """Write each camera's ``tracks.txt`` with identities instead of track ids."""
     cameras: dict[str, dict[int, int]] = defaultdict(dict)
-    source = {}
     for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
         cameras[camera][int(recorded.tracklets.tracks[row])] = int(identities.ids[row])
-        source[camera] = recorded.runs[row] / recorded.names[row] / "tracks.txt"
     for camera, identity_of in cameras.items():
-        if not source[camera].is_file():
+        sources = [path for path in recorded.texts.get(camera, ()) if path.is_file()]
+        if not sources:
             continue
         folder = inside(out, camera)
         folder.mkdir(parents=True, exist_ok=True)
-        with source[camera].open(encoding="utf-8") as lines, (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
-            for line in lines:
-                frame, track, rest = line.split(",", 2)
-                if int(track) in identity_of:
-                    file.write(f"{frame},{identity_of[int(track)]},{rest}")
+        with (folder / "tracks.global.txt").open("w", encoding="utf-8") as file:
+            for source in sources:
+                with source.open(encoding="utf-8") as lines:
+                    for line in lines:
+                        frame, track, rest = line.split(",", 2)
+                        if int(track) in identity_of:
+                            file.write(f"{frame},{identity_of[int(track)]},{rest}")
 
 
 def by_identity(ids: np.ndarray) -> list[tuple[int, list[int]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
     another re-ID model, OutputError if ``out`` cannot be written.
     """
     log, recorded = read_log(out), read_runs(runs, growth=online)
+    if config.reading.time_zone is not None:
+        recorded = replace(recorded, time_zone=config.reading.time_zone)
     events: list[Event] = []
     if online:
         found, events = link(recorded, site, config.linker, config.association)

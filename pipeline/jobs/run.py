@@ -27,6 +27,7 @@ from pipeline.jobs.signals import StopFlag
 from pipeline.report.page import write_run_page
 from pipeline.report.people import People, counts, people
 from pipeline.report.run_record import RunRecord, model_records, run_key, run_record, timing
+from pipeline.sources.wall import WallRules
 from reid import Embedder
 from tracker import Site
 
@@ -51,7 +52,8 @@ class Request:
         """A request with one camera per video file, image folder or glob. Raises UsageError for an invalid or duplicate camera name."""
         if isinstance(videos, str | Path):
             raise UsageError(f"{videos}: expected a list of videos, such as [{str(videos)!r}]")
-        return cls(specify(map(str, videos)), config or Config(), Path(out), site=site or Site())
+        config = config or Config()
+        return cls(specify(map(str, videos), rules=WallRules.of(config.reading)), config, Path(out), site=site or Site())
 
 
 def _warn_of_leftovers(request: Request) -> None:
@@ -76,7 +78,7 @@ def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None,
 
 def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
     """Open the cameras. Raises SourceError if none can be opened."""
-    cameras, refused = open_cameras(request.specs, request.config.reading.rate, request.config.tracker)
+    cameras, refused = open_cameras(request.specs, request.config.reading, request.config.tracker)
     if not cameras:
         raise SourceError("no source could be opened:\n" + "\n".join(f"  {message}" for message in refused.values()))
     return cameras, refused

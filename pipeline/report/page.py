@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -11,11 +13,12 @@ import jinja2
 
 from pipeline.address import redact
 from pipeline.formats.colours import colour
-from pipeline.formats.contact_sheet import clock
+from pipeline.formats.contact_sheet import clock, moment
 from pipeline.formats.crop_table import best_crops
 from pipeline.formats.tracklet_table import read_tracklets
+from pipeline.formats.wall_clock import local_time, time_zone
 from pipeline.report.people import People
-from pipeline.report.run_record import CameraRecord, RunRecord
+from pipeline.report.run_record import CameraRecord, RunRecord, segments_line
 
 MAX_CARDS = 2000  # tracks shown per camera, to keep browsers fast; tracklets.parquet has all
 
@@ -93,12 +96,15 @@ def max_concurrent(cards: list[Card]) -> int:
 
 @dataclass(frozen=True)
 class CameraSection:
-    """A camera on the page: its record, its cards, and the path of its video below the page's folder, or None."""
+    """A camera on the page: its record, its cards, the path of its video below the page's folder, or None, and by how many seconds it
+    starts after the earliest camera.
+    """
 
     name: str
     record: CameraRecord
     cards: list[Card]
     video: str | None
+    shift: float = 0.0
 
     @property
     def kept(self) -> list[Card]:
@@ -118,9 +124,12 @@ class CameraSection:
 def write_run_page(out: Path, record: RunRecord, people: People) -> None:
     """Write the page of a run in ``out``. Raises OSError if it cannot be written."""
     cards, sections = read_cards(out), []
+    starts = {name: datetime.fromisoformat(camera.began).timestamp() for name, camera in record.cameras.items() if camera.began}
+    epoch = min(starts.values(), default=None)
     for name, camera in record.cameras.items():
+        shift = 0.0 if epoch is None else starts.get(name, epoch) - epoch
         video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record.config["output"]["video"] else None
-        sections.append(CameraSection(name, camera, cards.get(name, []), video))
+        sections.append(CameraSection(name, camera, cards.get(name, []), video, shift))
     models, timing = record.models, record.timing
     facts = {
         "passerby": record.passerby,
@@ -133,20 +142,26 @@ def write_run_page(out: Path, record: RunRecord, people: People) -> None:
         facts["not opened"] = "; ".join(record.not_opened.values())
     if record.exit_code >= 128:
         facts["ended"] = "stopped by a signal; results are incomplete"
-    write_page(out / "index.html", sections, facts, people)
+    write_page(
+        out / "index.html", sections, facts, replace(people, epoch=epoch, time_zone=record.config.get("reading", {}).get("time_zone"))
+    )
 
 
 def write_page(path: Path, cameras: Sequence[CameraSection], facts: Mapping[str, object], people: People) -> None:
     """Render the page; ``facts`` are shown in a table. Raises OSError if it cannot be written."""
     visits = [visit for person in people.rows for visit in person.visits]
-    ends = [camera.record.duration for camera in cameras] + [card.end for camera in cameras for card in camera.cards]
+    ends = [camera.shift + end for camera in cameras for end in [camera.record.duration, *(card.end for card in camera.cards)]]
     duration = max([*ends, *(visit.end for visit in visits), 1.0])
+    zone = time_zone(people.time_zone)
+    shown = partial(moment, epoch=people.epoch, zone=zone)
+    began = None if people.epoch is None else local_time(people.epoch, zone)
     names = [camera.name for camera in cameras] or sorted({visit.camera for visit in visits})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clock=clock, colour=colour, lanes=lanes)
+    environment.filters.update(clock=clock, colour=colour, lanes=lanes, moment=shown, segments=segments_line)
     html = environment.get_template("page.html").render(
-        cameras=cameras, facts=facts, duration=duration, ticks=ticks(duration), people=people.rows, hidden_people=people.hidden, names=names
-    )
+        cameras=cameras, facts=facts, duration=duration, ticks=ticks(duration), people=people.rows, hidden_people=people.hidden, names=names,
+        began=began,
+    )  # fmt: skip
     path.write_text(redact(html), encoding="utf-8")

@@ -44,10 +44,14 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """The rows of the page, and the number of identities not shown."""
+    """The rows of the page, and the number of identities not shown. ``epoch``: seconds since 1970 of time 0, None if unknown;
+    ``time_zone``: in which to show times.
+    """
 
     rows: tuple[Person, ...] = ()
     hidden: int = 0
+    epoch: float | None = None
+    time_zone: str | None = None
 
 
 class Counts(BaseModel):
@@ -78,7 +82,7 @@ def people(recorded: RecordedTracklets, identities: Identities) -> People:
             for row in members
         ]  # fmt: skip
         rows.append(Person(identity, float(identities.confidence[members].min()), tuple(visits), f"people/{identity:05d}.jpg"))
-    return People(tuple(rows), max(0, len(every) - MAX_PEOPLE))
+    return People(tuple(rows), max(0, len(every) - MAX_PEOPLE), recorded.epoch, recorded.time_zone)
 
 
 def _thumbnails(recorded: RecordedTracklets, rows: list[int]) -> dict[int, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, tzinfo
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.config import Config
 from pipeline.engine.camera_run import CameraResult
 from pipeline.engine.cameras import CameraSpec
 from pipeline.engine.stopwatch import Stopwatch
+from pipeline.formats.wall_clock import iso, time_zone
 from pipeline.report.people import Counts
 from reid import Embedder
 from tracker import Site
@@ -47,11 +49,25 @@ class ModelRecords(Record):
     reid: ModelRecord | None
 
 
+class SegmentsRecord(Record):
+    """The files of a camera that was recorded into several: see ``pipeline.sources.frame.SegmentCounts``."""
+
+    files: int
+    unreadable: int
+    gaps: int
+    gap_seconds: float
+    overlaps: int
+    overlap_frames: int
+    set_back: int
+
+
 class CameraRecord(Record):
     """A camera: its source (size in px, rate in frames per second, duration in seconds) and its counts.
 
     ``frames_in`` = ``processed`` + ``skipped`` (by ``every`` and ``start``) + ``failed`` (not decodable). ``frames_detected``: frames that the
     detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``error``: why the source ended early.
+    ``began``: wall-clock time of the source's time 0 (ISO 8601), and ``began_from`` what states it: option, file name or container; None:
+    not known. ``gaps``: times without frames that ended all tracks. ``segments``: of a camera in several files.
     """
 
     path: str
@@ -69,6 +85,10 @@ class CameraRecord(Record):
     detections_embedded: int
     error: str | None
     warnings: list[str]
+    began: str | None = None
+    began_from: str | None = None
+    gaps: int = 0
+    segments: SegmentsRecord | None = None
 
 
 class Timing(Record):
@@ -142,7 +162,7 @@ def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site:
     inputs = config.as_dict() | {"models": models.model_dump(mode="json")}
     inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
     inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
-    inputs["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
+    inputs["sources"] = [(spec.name, spec.recorded_at, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -157,8 +177,27 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-def camera_record(result: CameraResult) -> CameraRecord:
-    source, progress = result.camera.source, result.progress
+def segments_line(segments: SegmentsRecord) -> str:
+    """What is to be said of a camera's files."""
+    parts = [f"{segments.files} files"]
+    if segments.unreadable:
+        parts.append(f"{segments.unreadable} not readable")
+    if segments.gaps:
+        parts.append(f"{segments.gaps} gaps of {segments.gap_seconds:.0f} s in all")
+    if segments.overlaps:
+        parts.append(f"{segments.overlaps} overlaps, {segments.overlap_frames} repeated frames left out")
+    if segments.set_back:
+        parts.append(f"{segments.set_back} with the clock set back")
+    return ", ".join(parts)
+
+
+def camera_record(result: CameraResult, zone: tzinfo | None) -> CameraRecord:
+    """``zone``: of wall-clock times; None: this computer's."""
+    source, progress, began = result.camera.source, result.progress, result.camera.source.began
+    segments = None
+    if source.segments is not None:
+        counts = asdict(source.segments)
+        segments = SegmentsRecord(**counts | {"gap_seconds": round(counts["gap_seconds"], 3)})
     return CameraRecord(
         path=str(source.path),
         width=source.width,
@@ -175,6 +214,10 @@ def camera_record(result: CameraResult) -> CameraRecord:
         detections_embedded=result.embedded,
         error=progress.error if result.ended else None,
         warnings=progress.warnings,
+        began=None if began is None else iso(began.time, zone),
+        began_from=None if began is None else began.origin,
+        gaps=result.gaps,
+        segments=segments,
     )
 
 
@@ -206,7 +249,7 @@ def run_record(
         began=began.astimezone(UTC).isoformat(timespec="seconds"),
         exit_code=exit_code,
         models=models,
-        cameras={result.camera.name: camera_record(result) for result in results},
+        cameras={result.camera.name: camera_record(result, time_zone(config.reading.time_zone)) for result in results},
         not_opened=refused,
         timing=timing,
         config=config.as_dict(),

@@ -7,9 +7,11 @@ from fractions import Fraction
 
 from pipeline.sources.frame import Progress
 
+LONGEST_GAP = 30 * 86400.0  # s within one file: more is a clock that was set while it recorded
+
 
 class _Clock:
-    """Seconds since the first frame, from timestamps that may be missing or jump back."""
+    """Seconds since the first frame, from timestamps that may be missing, jump back, or jump ahead by months."""
 
     def __init__(self, rate: float) -> None:
         self.step = 1 / rate
@@ -29,6 +31,10 @@ class _Clock:
             now = raw + self.shift
             if self.last is not None and now <= self.last:
                 progress.warn(f"timestamps jump back after {self.last:.2f} s; times continue from there")
+                self.shift += self.last + self.step - now
+                now = self.last + self.step
+            elif self.last is not None and now - self.last > LONGEST_GAP:
+                progress.warn(f"timestamps jump ahead by {now - self.last:.0f} s after {self.last:.2f} s; times continue from there")
                 self.shift += self.last + self.step - now
                 now = self.last + self.step
         self.last = now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -30,29 +30,39 @@ class Frame:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames to process: every ``every``-th one with ``start`` <= time < ``end`` (seconds; None: open)."""
+    """Which frames to process: every ``every``-th one with ``start`` <= time < ``end`` (seconds; None: open).
+
+    ``first_index``, ``first_time``: of the first frame of this source within a longer one, such as a camera's segments.
+    """
 
     every: int = 1
     start: float | None = None
     end: float | None = None
+    first_index: int = 0
+    first_time: float = 0.0
 
     def wants(self, index: int, time: float) -> bool:
-        return index % self.every == 0 and (self.start is None or time >= self.start)
+        return (index + self.first_index) % self.every == 0 and (self.start is None or time + self.first_time >= self.start)
 
     def past(self, time: float) -> bool:
-        return self.end is not None and time >= self.end
+        return self.end is not None and time + self.first_time >= self.end
+
+    def shifted(self, frames: int, seconds: float) -> Selection:
+        """The selection for a source that begins ``frames`` frames and ``seconds`` seconds after this one's."""
+        return replace(self, first_index=self.first_index + frames, first_time=self.first_time + seconds)
 
 
 @dataclass
 class Progress:
     """Counts of a source while it is read: frames ``given``, ``skipped`` by the selection, and ``failed`` (not decodable).
 
-    ``error``: why the source ended early, or None. ``warnings``: problems that did not end it, without repeats.
+    ``time``: of the last frame that was decoded, given or skipped; None before the first. ``error``: why the source ended early, or None. ``warnings``: problems that did not end it, without repeats.
     """
 
     given: int = 0
     skipped: int = 0
     failed: int = 0
+    time: float | None = None
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -65,8 +75,35 @@ class Progress:
             self.warnings.append(text)
 
 
+@dataclass(frozen=True)
+class Began:
+    """The wall-clock time of a source's time 0: seconds since 1970, and what it comes from."""
+
+    time: float
+    origin: str
+
+
+@dataclass
+class SegmentCounts:
+    """Files that one camera was recorded into: how many there are, how many could not be read, and how they follow each other.
+
+    ``gaps``, ``gap_seconds``: time without a recording between files. ``overlaps``, ``overlap_frames``: files that begin before the one
+    before them ends, and their frames that were left out. ``set_back``: files whose clock is behind the end of the one before.
+    """
+
+    files: int
+    unreadable: int = 0
+    gaps: int = 0
+    gap_seconds: float = 0.0
+    overlaps: int = 0
+    overlap_frames: int = 0
+    set_back: int = 0
+
+
 class Source(Protocol):
-    """A source of frames. ``frames``: their number, None if unknown. ``read`` may be called once."""
+    """A source of frames. ``frames``: their number, None if unknown; ``began``: wall time of its time 0, None if unknown; ``segments``:
+    None for a single file. ``read`` may be called once.
+    """
 
     path: Path
     width: int
@@ -74,5 +111,7 @@ class Source(Protocol):
     rate: float
     frames: int | None
     progress: Progress
+    began: Began | None
+    segments: SegmentCounts | None
 
     def read(self, selection: Selection) -> Iterator[Frame]: ...

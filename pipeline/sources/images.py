@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.errors import SourceError
-from pipeline.sources.frame import Frame, Progress, Selection
+from pipeline.sources.frame import Began, Frame, Progress, SegmentCounts, Selection
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -42,6 +42,8 @@ class ImageSource:
             raise SourceError(f"{path}: none of its {len(images)} images can be read")
         self.height, self.width = first.shape[:2]
         self.frames: int | None = len(images)
+        self.began: Began | None = None
+        self.segments: SegmentCounts | None = None
 
     def _image(self, path: Path) -> np.ndarray | None:
         """(h, w, 3) uint8 BGR; None if it cannot be read."""
@@ -60,6 +62,7 @@ class ImageSource:
             time = index / self.rate
             if selection.past(time):
                 return
+            self.progress.time = time
             if not selection.wants(index, time):
                 self.progress.skipped += 1
                 continue

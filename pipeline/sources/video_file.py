@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from av.stream import Disposition
 
 from pipeline.errors import SourceError
 from pipeline.formats.paths import for_ffmpeg
+from pipeline.formats.wall_clock import EARLIEST, LATEST, epoch
 from pipeline.sources.clock import _Clock
-from pipeline.sources.frame import Frame, Progress, Selection
+from pipeline.sources.frame import Began, Frame, Progress, SegmentCounts, Selection
+from pipeline.sources.wall import WallRules
 
 RAW = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "mjpeg", "cavsvideo", "obu")  # formats without frame times
 RECENT = 16  # packets: if half of the last ones do not decode, the codec of a transport stream may have changed
@@ -56,8 +59,9 @@ def first_line(error: BaseException) -> str:
 class VideoSource:
     """A video file, decoded packet by packet, so that a damaged packet loses only its own frames."""
 
-    def __init__(self, path: Path, rate: float | None = None) -> None:
+    def __init__(self, path: Path, rate: float | None = None, rules: WallRules = WallRules()) -> None:  # noqa: B008 (immutable)
         self.path, self._options = path, dict[str, str]()
+        self.segments: SegmentCounts | None = None
         self.progress = Progress()
         try:
             with av.open(for_ffmpeg(path), metadata_errors="replace") as container:
@@ -73,6 +77,7 @@ class VideoSource:
                 if self.frames is None and container.duration and self.rate:
                     self.frames = round(container.duration / av.time_base * self.rate)
                 self.declared = stream.frames or None
+                self.began: Began | None = rules.began(path, created(container.metadata, stream.metadata))
                 if self._turns(container) % 2:
                     self.width, self.height = self.height, self.width
         except av.error.FFmpegError as error:
@@ -163,6 +168,7 @@ class VideoSource:
                     index = base + decoded + lost  # frames after a lost one keep their numbers
                     decoded += 1
                     time = clock.time(frame.pts, frame.time_base or stream.time_base, progress)
+                    progress.time = time
                     if selection.past(time):
                         return index, None
                     if not selection.wants(index, time):
@@ -231,6 +237,19 @@ class VideoSource:
                 f"the frame size changes from {self.width}x{self.height} to {image.shape[1]}x{image.shape[0]}; boxes are in the pixels of each frame"
             )
         return image
+
+
+def created(*metadata: Mapping[str, str]) -> float | None:
+    """When a recording was made, seconds since 1970, as its container states it; in UTC where it states no zone. None if it does not."""
+    for key in ("com.apple.quicktime.creationdate", "creation_time"):
+        for values in metadata:
+            try:
+                moment = datetime.fromisoformat(values.get(key, ""))
+            except ValueError:
+                continue
+            if EARLIEST <= moment.year < LATEST:  # a clock that was never set says 1904 or 1970
+                return epoch(moment, UTC)
+    return None
 
 
 def turns(frame: av.VideoFrame) -> int:
