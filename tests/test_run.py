@@ -221,7 +221,7 @@ def test_a_signal_leaves_valid_outputs(long_run, tmp_path, number, code):
         (["run", "{dir}/none.mp4", "-o", "{dir}/o"], 3, "none.mp4: no such file"),
         (["run", "{dir}/empty.mp4", "-o", "{dir}/o"], 3, "empty.mp4: the file is empty"),
         (["run", "{dir}/text.mp4", "-o", "{dir}/o"], 3, "text.mp4: cannot be opened as a video"),
-        (["run", "{dir}", "-o", "{dir}/o"], 3, "no images in this folder"),
+        (["run", "{dir}", "-o", "{dir}/o"], 3, "no images .* and no videos .* in this folder"),
         (["run", "-o", "{dir}/o"], 2, "no video given"),
         (["run", "{clip}"], 2, "no output folder"),
         (["run", "{clip}", "{clip}", "-o", "{dir}/o"], 2, "two cameras named 'walk'"),
@@ -267,7 +267,7 @@ def test_a_run_does_not_write_over_what_it_reads(walkers, tmp_path):
     assert clip.read_bytes() == walkers[0].read_bytes()
 
 
-def test_a_video_that_cannot_be_finished_ends_the_run_with_a_message(walkers, tmp_path):
+def test_a_video_that_cannot_be_finished_is_named(walkers, tmp_path):
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
     arguments = ["passerby", "run", str(walkers[0]), "--detections", str(walkers[1]), "-o", str(tmp_path / "out")]
     code = f"{limit}import sys; sys.argv = {arguments!r}; from pipeline.cli.app import main; main()"

@@ -44,6 +44,8 @@ def report_failures(record: RunRecord) -> None:
     for name, camera in record.cameras.items():
         for text in camera.warnings:
             log.warning("%s: %s", name, text)
+        for file, reason in camera.outputs_failed.items():
+            log.error("%s/%s: incomplete: %s", name, file, reason)
         if camera.error:
             log.error("%s: %s", name, camera.error)
 

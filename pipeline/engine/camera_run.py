@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -27,6 +27,7 @@ class CameraResult:
 
     Frames: ``processed``, ``skipped`` (by ``every`` and ``start``), ``failed`` (not decodable), ``detected`` (processed by the detector).
     ``gaps``: times without frames that ended all tracks. Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
+    ``outputs_failed``: why a file of its outputs is incomplete, by the file's name; ``video_cuts``: see ``AnnotatedVideo``.
     """
 
     camera: Camera
@@ -40,6 +41,8 @@ class CameraResult:
     embedded: int = 0
     confident: int = 0
     last_time: float = 0.0
+    outputs_failed: dict[str, str] = field(default_factory=dict)
+    video_cuts: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def progress(self) -> Progress:

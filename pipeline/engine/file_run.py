@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectors import Detector
@@ -16,7 +17,7 @@ from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.errors import OutputError, writing
 from pipeline.sinks.annotated_video import AnnotatedVideo
-from pipeline.sinks.sink import Sink
+from pipeline.sinks.guarded import Guarded
 from pipeline.sinks.tracklets import TrackletFiles
 from pipeline.sinks.tracks_text import TracksText
 from reid import Embedder
@@ -41,17 +42,32 @@ def with_gate(config: Config, embedder: Embedder | None) -> Config:
     return config.changed(tracker=config.tracker.changed(gate=embedder.facts.calibration.gate))
 
 
-def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> list[Sink]:
-    """The sinks of one camera, below ``out/<camera>``; ``opened`` closes them."""
+@dataclass(frozen=True)
+class CameraSinks:
+    """The sinks of one camera below ``out/<camera>``, each of which may fail without ending the run."""
+
+    sinks: tuple[Guarded, ...]
+    video: AnnotatedVideo | None
+
+    def report(self, result: CameraResult) -> None:
+        """After they are closed: say what failed, and what was cut from the video."""
+        result.outputs_failed = {sink.name: sink.failed for sink in self.sinks if sink.failed is not None}
+        if self.video is not None:
+            result.video_cuts = self.video.cuts
+
+
+def camera_sinks(camera: Camera, config: Config, out: Path, opened: ExitStack) -> CameraSinks:
+    """The sinks of one camera; ``opened`` closes them."""
     folder, source = out / camera.name, camera.source
     folder.mkdir(parents=True, exist_ok=True)
     fill = 0.0 if camera.tracks else config.output.max_fill_gap  # given tracks are not changed
-    sinks: list[Sink] = [TracksText(folder / "tracks.txt", fill)]
+    sinks, video = [Guarded("tracks.txt", TracksText(folder / "tracks.txt", fill))], None
     opened.callback(sinks[0].close)
     if config.output.video:
-        sinks.append(AnnotatedVideo(folder / "video.mp4", source.width, source.height, source.rate, config.output))
+        video = AnnotatedVideo(folder / "video.mp4", source.width, source.height, source.rate, config.output)
+        sinks.append(Guarded("video.mp4", video))
         opened.callback(sinks[1].close)
-    return sinks
+    return CameraSinks(tuple(sinks), video)
 
 
 def run(
@@ -67,10 +83,11 @@ def run(
 ) -> list[CameraResult]:
     """Process all cameras until each has ended or ``stopped()`` is true. The outputs below ``out`` are then complete up to that point.
 
-    Raises OutputError if an output cannot be written; the other outputs are still finished.
+    Raises OutputError if the tracklets or the journal cannot be written; the other outputs are still finished. Another output that fails
+    is closed and named in the camera's result.
     """
     config = with_gate(config, embedder)
-    opened, runs = ExitStack(), dict[str, CameraRun]()
+    opened, runs, sinks = ExitStack(), dict[str, CameraRun](), dict[str, CameraSinks]()
     with writing(out):
         try:
             began = {camera.name: camera.source.began.time for camera in cameras if camera.source.began is not None}
@@ -78,7 +95,8 @@ def run(
             tracklets = TrackletFiles(out, reid_facts(embedder) | zone, began)
             opened.callback(tracklets.close)
             for camera in cameras:
-                runs[camera.name] = CameraRun(camera, config, [*camera_sinks(camera, config, out, opened), tracklets])
+                sinks[camera.name] = camera_sinks(camera, config, out, opened)
+                runs[camera.name] = CameraRun(camera, config, [*sinks[camera.name].sinks, tracklets])
             for one in runs.values():
                 opened.callback(one.finish)
             intake = FilesInStep(list(runs.values()), config.reading)
@@ -87,6 +105,8 @@ def run(
         finally:
             with watch("finish"):
                 opened.close()
+    for name, one in runs.items():
+        sinks[name].report(one.result)
     return [one.result for one in runs.values()]
 
 

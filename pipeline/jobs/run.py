@@ -19,7 +19,7 @@ from pipeline.engine.areas import area
 from pipeline.engine.cameras import Camera, CameraSpec, open_cameras, specify
 from pipeline.engine.journal import Journal
 from pipeline.engine.stopwatch import Stopwatch
-from pipeline.errors import OK, SOURCE_FAILED, SourceError, UsageError, writing
+from pipeline.errors import OK, OUTPUT, SOURCE_FAILED, SourceError, UsageError, writing
 from pipeline.identities.corrections import apply_corrections, read_log
 from pipeline.identities.recorded import identify, read_runs
 from pipeline.identities.results import write_identities
@@ -146,7 +146,8 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         if result.ended and not result.processed and not result.progress.error:
             result.progress.warn(f"no frame was processed of {result.progress.frames_in} (reading.start {config.reading.start})")
     failed = bool(refused) or any(result.progress.error for result in results)
-    exit_code = stop.exit_code if stop() else SOURCE_FAILED if failed else OK
+    incomplete = any(result.outputs_failed for result in results)
+    exit_code = stop.exit_code if stop() else OUTPUT if incomplete else SOURCE_FAILED if failed else OK
     inference = {
         "detector": getattr(getattr(detector, "session", None), "seconds", 0.0),
         "reid": embedder.session.seconds if embedder else 0.0,

@@ -112,6 +112,10 @@ class CameraSection:
         longest = sorted(self.cards, key=lambda card: card.start - card.end)[:MAX_CARDS]
         return sorted(longest, key=lambda card: (card.start, card.track))
 
+    def video_time(self, time: float) -> float:
+        """Where ``time`` is in the video, seconds: pauses are shortened there."""
+        return round(time - sum(cut for at, cut in self.record.video_cuts if at <= time), 3)
+
     @property
     def hidden(self) -> int:
         return max(0, len(self.cards) - MAX_CARDS)
@@ -128,7 +132,8 @@ def write_run_page(out: Path, record: RunRecord, people: People) -> None:
     epoch = min(starts.values(), default=None)
     for name, camera in record.cameras.items():
         shift = 0.0 if epoch is None else starts.get(name, epoch) - epoch
-        video = f"{name}/video.mp4" if (out / name / "video.mp4").exists() and record.config["output"]["video"] else None
+        whole = record.config["output"]["video"] and "video.mp4" not in camera.outputs_failed
+        video = f"{name}/video.mp4" if whole and (out / name / "video.mp4").exists() else None
         sections.append(CameraSection(name, camera, cards.get(name, []), video, shift))
     models, timing = record.models, record.timing
     facts = {

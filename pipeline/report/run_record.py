@@ -67,7 +67,9 @@ class CameraRecord(Record):
     ``frames_in`` = ``processed`` + ``skipped`` (by ``every`` and ``start``) + ``failed`` (not decodable). ``frames_detected``: frames that the
     detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``error``: why the source ended early.
     ``began``: wall-clock time of the source's time 0 (ISO 8601), and ``began_from`` what states it: option, file name or container; None:
-    not known. ``gaps``: times without frames that ended all tracks. ``segments``: of a camera in several files.
+    not known. ``gaps``: times without frames that ended all tracks. ``segments``: of a camera in several files. ``outputs_failed``: why a
+    file of its outputs is incomplete, by the file's name. ``video_cuts``: pauses that the annotated video shortens: time of the frame after
+    each, and seconds left out.
     """
 
     path: str
@@ -89,6 +91,8 @@ class CameraRecord(Record):
     began_from: str | None = None
     gaps: int = 0
     segments: SegmentsRecord | None = None
+    outputs_failed: dict[str, str] = {}
+    video_cuts: list[tuple[float, float]] = []
 
 
 class Timing(Record):
@@ -174,7 +178,7 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
         files = [file for file in path.rglob("*") if file.is_file()]
     else:
         files = [Path(name) for name in glob.glob(str(path))]
-    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())
 
 
 def segments_line(segments: SegmentsRecord) -> str:
@@ -218,6 +222,8 @@ def camera_record(result: CameraResult, zone: tzinfo | None) -> CameraRecord:
         began_from=None if began is None else began.origin,
         gaps=result.gaps,
         segments=segments,
+        outputs_failed=result.outputs_failed,
+        video_cuts=[(round(time, 3), round(cut, 3)) for time, cut in result.video_cuts],
     )
 
 

@@ -23,6 +23,8 @@ from pipeline.sources.frame import Frame
 from tracker import Tracks
 
 TIME_BASE = Fraction(1, 90_000)
+LONGEST_PAUSE = 2.0  # s between frames of the video; containers cannot hold hours
+PAUSE_FRAMES = 5  # a pause has at least so many times the usual distance of frames
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def encoder(crf: int) -> Encoder:
 class AnnotatedVideo(Sink):
     """Writes frames with their tracks to ``path`` (.mp4). ``take`` queues a frame; ``close`` waits for the queue and finishes the file.
 
-    Frames that are not ``width`` x ``height`` px are scaled to that size. ``take`` and ``close`` raise OutputError if the file cannot be
+    Frames that are not ``width`` x ``height`` px are scaled to that size. Pauses of more than a few seconds are shortened; ``cuts`` lists
+    them: the time of the frame after each, and by how many seconds it was shortened, ready after ``close``. ``take`` and ``close`` raise OutputError if the file cannot be
     written.
     """
 
@@ -54,6 +57,8 @@ class AnnotatedVideo(Sink):
         self.codec = encoder(settings.video_crf)
         self._queue: queue.Queue[tuple[Frame, Tracks] | None] = queue.Queue(16)
         self._error: Exception | None = None
+        self.cuts: list[tuple[float, float]] = []
+        self._longest_pause = max(LONGEST_PAUSE, PAUSE_FRAMES / rate)
         self._ended = False  # the end marker has been taken from the queue
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -90,7 +95,7 @@ class AnnotatedVideo(Sink):
             stream.width, stream.height, stream.pix_fmt = *self.size, "yuv420p"
             stream.codec_context.time_base = TIME_BASE
             stream.codec_context.thread_count = 1
-            last = -1
+            last, before, cut = -1, None, 0.0
             while (item := self._queue.get()) is not None:
                 frame, tracks = item
                 image = draw(frame.image.copy(), tracks)
@@ -100,7 +105,11 @@ class AnnotatedVideo(Sink):
                         np.ascontiguousarray(image[: self.size[1], : self.size[0]]) if odd == self.size else cv2.resize(image, self.size)
                     )
                 converted = av.VideoFrame.from_ndarray(image, format="bgr24")
-                last = max(last + 1, round(frame.time / TIME_BASE))
+                if before is not None and (pause := frame.time - before - self._longest_pause) > 0:
+                    cut += pause
+                    self.cuts.append((frame.time, pause))
+                before = frame.time
+                last = max(last + 1, round((frame.time - cut) / TIME_BASE))
                 converted.pts, converted.time_base = last, TIME_BASE
                 for packet in stream.encode(converted):
                     container.mux(packet)
