@@ -29,8 +29,9 @@ def write_clip(
     times: Sequence[float] | None = None,
     container_options: dict[str, str] | None = None,
     start: float = 0.0,
+    aspect: Fraction | None = None,
 ) -> Path:
-    """Encode ``pictures`` (h, w, 3) BGR; ``times`` in seconds make it a variable frame rate."""
+    """Encode ``pictures`` (h, w, 3) BGR; ``times`` in seconds make it a variable frame rate; ``aspect`` is that of its pixels."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = None
         tick = Fraction(1, rate) if times is None else Fraction(1, 1000)
@@ -41,6 +42,8 @@ def write_clip(
                 )
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = pixels
+                if aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = aspect
                 stream.codec_context.time_base = tick
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.time_base = tick

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.engine.areas import within
 from pipeline.engine.cameras import Camera
 from pipeline.engine.motion_gate import StillScene
+from pipeline.engine.pixel_aspect import to_square, tracks_to_stored
 from pipeline.engine.tracklet_builder import TrackletBuilder
 from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame, Progress
@@ -92,7 +93,11 @@ class CameraRun:
     def wanted(self, frame: Frame, detections: Detections) -> np.ndarray:
         """Rows of ``detections`` to embed."""
         given = self.camera.tracks
-        return self.tracker.wanted(detections, frame.time) if given is None else given.wanted(frame.index + 1, frame.time)
+        return (
+            self.tracker.wanted(to_square(detections, frame.aspect), frame.time)
+            if given is None
+            else given.wanted(frame.index + 1, frame.time)
+        )
 
     def track(self, frame: Frame, detections: Detections, embeddings: dict[int, np.ndarray] | None) -> Tracks:
         """Update the tracker; returns this frame's tracks. ``embeddings``: by row of ``detections``; None without a re-ID model."""
@@ -101,7 +106,8 @@ class CameraRun:
         self.result.embedded += len(embeddings or ())
         given = self.camera.tracks
         if given is None:
-            return self.tracker.update(detections, frame.time, None if embeddings is None else partial(_rows_of, embeddings))
+            embed = None if embeddings is None else partial(_rows_of, embeddings)
+            return tracks_to_stored(self.tracker.update(to_square(detections, frame.aspect), frame.time, embed), frame.aspect)
         return given.tracks(frame.index + 1, frame.time, list(embeddings or ()))
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:

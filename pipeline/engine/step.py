@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors import Detections, Detector
 from pipeline.engine.camera_run import CameraRun
+from pipeline.engine.pixel_aspect import squared, to_stored
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.sources.frame import Frame
 from reid import Embedder
@@ -64,7 +65,10 @@ def _detect(
     cameras: Mapping[str, CameraRun], frames: Mapping[str, Frame], due: list[str], detector: Detector | None
 ) -> dict[str, Detections]:
     """Detections of every camera; the detector processes the frames of the cameras in ``due``."""
-    found = {} if detector is None or not due else dict(zip(due, detector.detect([frames[name].image for name in due]), strict=True))
+    found: dict[str, Detections] = {}
+    if detector is not None and due:
+        images = [squared(frames[name].image, frames[name].aspect) for name in due]
+        found = {name: to_stored(one, frames[name].aspect) for name, one in zip(due, detector.detect(images), strict=True)}
     return {name: cameras[name].detections(frame, found.get(name)) for name, frame in frames.items()}
 
 

@@ -109,7 +109,7 @@ class TrackletBuilder:
                         )
             if not one.crops or frame.time - one.crops[-1][0] >= one.spacing:
                 crop = crop_boxes(frame.image, tracks.boxes[at : at + 1])[0]
-                one.crops.append((frame.time, quality, _jpeg(crop)))
+                one.crops.append((frame.time, quality, _jpeg(crop, frame.aspect)))
                 if len(one.crops) > self.max_crops:  # thin out: half as many, twice as far apart
                     one.crops = one.crops[::2]
                     one.spacing *= 2
@@ -167,7 +167,7 @@ class TrackletBuilder:
         )
 
 
-def _jpeg(crop: np.ndarray) -> bytes:
-    height, width = crop.shape[:2]
+def _jpeg(crop: np.ndarray, aspect: float) -> bytes:
+    height, width = crop.shape[0], crop.shape[1] * aspect
     small = cv2.resize(crop, (max(1, round(width * CROP_HEIGHT / height)), CROP_HEIGHT), interpolation=cv2.INTER_LINEAR)
     return cv2.imencode(".jpg", small[:, : 2 * CROP_HEIGHT], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

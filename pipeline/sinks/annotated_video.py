@@ -98,6 +98,8 @@ class AnnotatedVideo(Sink):
             last, before, cut = -1, None, 0.0
             while (item := self._queue.get()) is not None:
                 frame, tracks = item
+                if last < 0 and frame.aspect != 1.0:
+                    stream.codec_context.sample_aspect_ratio = Fraction(frame.aspect).limit_denominator(1000)
                 image = draw(frame.image.copy(), tracks)
                 if (image.shape[1], image.shape[0]) != self.size:
                     odd = image.shape[1] - image.shape[1] % 2, image.shape[0] - image.shape[0] % 2

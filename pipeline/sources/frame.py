@@ -16,7 +16,7 @@ class Frame:
 
     ``skipped``, ``failed``: the source's counts before this frame; a source is decoded ahead, so its own counts run ahead of the run. The
     ``time`` of a live frame is wall time (seconds since 1970), known to ``uncertainty`` seconds; ``session`` numbers its camera's stretches
-    of consistent time.
+    of consistent time. ``aspect``: width of a pixel over its height, of video whose pixels are not square.
     """
 
     index: int
@@ -26,6 +26,7 @@ class Frame:
     failed: int = 0
     uncertainty: float = 0.0
     session: int = 0
+    aspect: float = 1.0
 
 
 @dataclass(frozen=True)

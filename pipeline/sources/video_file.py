@@ -22,6 +22,8 @@ from pipeline.sources.frame import Began, Frame, Progress, SegmentCounts, Select
 from pipeline.sources.wall import WallRules
 
 RAW = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "mjpeg", "cavsvideo", "obu")  # formats without frame times
+SQUARE, MAX_ASPECT = 0.02, 4.0  # pixels that differ less from a square are square; no camera's are longer
+FIELDS = {2: ", top field first", 3: ", bottom field first", 4: ", bottom field first", 5: ", top field first"}  # AVFieldOrder
 RECENT = 16  # packets: if half of the last ones do not decode, the codec of a transport stream may have changed
 
 
@@ -78,8 +80,14 @@ class VideoSource:
                     self.frames = round(container.duration / av.time_base * self.rate)
                 self.declared = stream.frames or None
                 self.began: Began | None = rules.began(path, created(container.metadata, stream.metadata))
-                if self._turns(container) % 2:
+                self.aspect = self._aspect(stream)
+                first = self._first_frame(container)
+                if first is not None and turns(first) % 2:
                     self.width, self.height = self.height, self.width
+                    self.aspect = 1 / self.aspect
+                if first is not None and first.interlaced_frame:
+                    order = FIELDS.get(int(getattr(stream.codec_context, "field_order", 0) or 0), "")
+                    self.progress.warn(f"interlaced{order}: people who move have combed edges; deinterlace the file if they are missed")
         except av.error.FFmpegError as error:
             raise SourceError(f"{path}: cannot be opened as a video ({error.strerror or first_line(error)})") from None
         if not self.width or not self.height:
@@ -120,12 +128,26 @@ class VideoSource:
             self.progress.warn(f"reading.rate is not used: the file has its own frame times ({float(own or 25):.3g} per second)")
         return float(own) if own else 25.0
 
-    def _turns(self, container: Any) -> int:
-        """Quarter turns counter-clockwise of the first frame; 0 if it cannot be decoded."""
+    def _aspect(self, stream: Any) -> float:
+        """Width of a pixel over its height; 1 where it is not stated, nearly square, or cannot be."""
+        stated = stream.sample_aspect_ratio
+        if not stated or abs(float(stated) - 1) < SQUARE:
+            return 1.0
+        aspect = float(stated)
+        if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+            self.progress.warn(f"states pixels of {stated.numerator}:{stated.denominator}, which cannot be: they are taken to be square")
+            return 1.0
+        self.progress.warn(
+            f"pixels of {stated.numerator}:{stated.denominator}: people are detected in square ones; boxes are in the video's"
+        )
+        return aspect
+
+    def _first_frame(self, container: Any) -> av.VideoFrame | None:
+        """None if it cannot be decoded."""
         try:
-            return turns(next(container.decode(container.streams[self._stream])))
+            return next(container.decode(container.streams[self._stream]))
         except (av.error.FFmpegError, StopIteration):
-            return 0
+            return None
 
     def read(self, selection: Selection) -> Iterator[Frame]:
         clock = _Clock(self.rate)
@@ -176,7 +198,7 @@ class VideoSource:
                         continue
                     image = self._picture(frame)
                     progress.given += 1
-                    yield Frame(index, time, image, progress.skipped, progress.failed + lost)
+                    yield Frame(index, time, image, progress.skipped, progress.failed + lost, aspect=self.aspect)
                 lost_at = [at for at in recent if at is not None]
                 if self.format == "mpegts" and len(lost_at) >= RECENT // 2 and sent - checked >= 4 * RECENT:
                     checked = sent
