@@ -235,7 +235,8 @@ def load_config(file: Path | None = None, sets: Iterable[str] = (), options: Map
         if not sign or not key:
             raise UsageError(f"--set {item}: expected KEY=VALUE, e.g. --set tracker.max_lost=5")
         try:
-            given = nested(key.strip(), yaml.safe_load(text))
+            reserved = text[:1] in ("%", "@", "`")  # no YAML value begins so: it is text, such as a pattern
+            given = nested(key.strip(), text if reserved else yaml.safe_load(text))
         except (yaml.YAMLError, ValueError):
             raise UsageError(f"--set {item}: {text!r} is not valid YAML; quote text that contains special characters") from None
         validated(Config, given, _at(f"--set {item}"), whole=False)

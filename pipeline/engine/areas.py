@@ -10,7 +10,9 @@ from tracker.site import CameraPlace, is_relative
 
 
 def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | None:
-    """(height, width) bool mask of the pixels inside the areas; None: the whole image."""
+    """(height, width) bool mask of the pixels inside the areas; None: the whole image. A polygon whose numbers are all in 0..1 is in shares
+    of the image's width and height.
+    """
     if place is None or not (place.only or place.ignore):
         return None
     mask = np.zeros((height, width), np.uint8) if place.only else np.ones((height, width), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.config import Config
 from pipeline.engine.cameras import CameraSpec
+from pipeline.engine.without_effect import check_site
 from pipeline.errors import OutputError, UsageError, writing
 from pipeline.identities import live_folder
 from pipeline.identities.corrections import Correction, append, apply_corrections, corrected, read_log
@@ -25,6 +27,8 @@ from pipeline.report.run_record import RunRecord
 from tracker import Event, Identities, Site
 from tracker.linking.updates import Key
 
+logger = logging.getLogger(__name__)
+
 
 def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, online: bool = False) -> Counts:
     """Associate the tracklets of ``runs`` and write their identities to ``out``.
@@ -35,6 +39,8 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
     log, recorded = read_log(out), read_runs(runs, growth=online)
     if config.reading.time_zone is not None:
         recorded = replace(recorded, time_zone=config.reading.time_zone)
+    for text in check_site(site, recorded.tracklets.cameras.tolist()):
+        logger.warning("%s", text)
     events: list[Event] = []
     if online:
         found, events = link(recorded, site, config.linker, config.association)

@@ -19,6 +19,7 @@ from pipeline.engine.areas import area
 from pipeline.engine.cameras import Camera, CameraSpec, open_cameras, specify
 from pipeline.engine.journal import Journal
 from pipeline.engine.stopwatch import Stopwatch
+from pipeline.engine.without_effect import check_settings, check_site
 from pipeline.errors import OK, OUTPUT, SOURCE_FAILED, SourceError, UsageError, writing
 from pipeline.identities.corrections import apply_corrections, read_log
 from pipeline.identities.recorded import identify, read_runs
@@ -125,6 +126,8 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         places = request.site.cameras
         cameras = [replace(one, area=area(places.get(one.name), one.source.width, one.source.height)) for one in opened]
         detector, embedder = open_models(config, cameras)
+    for text in (*check_site(request.site, (spec.name for spec in request.specs)), *check_settings(config, cameras)):
+        log.warning("%s", text)
     models = model_records(detector, embedder)
     reject_overwriting_inputs(request)
     _warn_of_leftovers(request)

@@ -52,7 +52,8 @@ class SegmentedSource:
         self.segments: SegmentCounts | None = SegmentCounts(len(files))
         self._counts = self.segments
         self.frames: int | None = None
-        self._notes = tuple(notes)
+        self._reported: list[str] = []
+        self.progress.warnings.extend(notes)
         self._warnings: dict[str, _Fault] = {}
         self._unread: list[str] = []
         self._cut: dict[str, _Fault] = {}
@@ -158,7 +159,9 @@ class SegmentedSource:
 
     def _report(self) -> None:
         """Bring the messages of ``progress`` up to date: one for each kind, with the first segment's name and the number of segments."""
-        self.progress.warnings = [*self._notes, *map(_told, self._warnings.values())]
+        others = [text for text in self.progress.warnings if text not in self._reported]
+        self._reported = [_told(fault) for fault in self._warnings.values()]
+        self.progress.warnings = [*others, *self._reported]
         errors = [_told(fault) for fault in self._cut.values()]
         if (lost := self._counts.unreadable) > 0:
             more = f"; and {lost - len(self._unread)} more" if lost > len(self._unread) else ""
