@@ -60,7 +60,8 @@ class DetectorSettings(Settings):
     classes: Annotated[tuple[str | int, ...], Field(min_length=1), BeforeValidator(several)] | None = Field(
         default=None,
         title="Classes",
-        description="Names or indices of the model's classes to detect. Default: all that mean a person (`person`, `pedestrian`, `human`, ...).",
+        description="Names or indices of the model's classes to detect. Default: all that mean a person (`person`, `pedestrian`, `human`, ...). Also of "
+        "given boxes and tracks that state classes.",
     )
     device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
     threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")

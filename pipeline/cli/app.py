@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.address import redact
+from pipeline.cli.convert import convert
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
 from pipeline.cli.identities import associate, identities_app, refine
@@ -53,7 +54,7 @@ def root(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run, "live": live, "link": link, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
-    "validate": validate, "demo": demo,
+    "validate": validate, "convert": convert, "demo": demo,
 }  # fmt: skip
 for name, command in COMMANDS.items():
     app.command(name, epilog=EXIT_CODES)(command)

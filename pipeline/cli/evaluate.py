@@ -10,8 +10,12 @@ import typer
 
 
 def evaluate(
-    gt: Annotated[Path, typer.Option("--gt", help="Ground truth in MOTChallenge format.")],
-    tracks: Annotated[Path, typer.Option("--tracks", help="Tracks in MOTChallenge format.")],
+    gt: Annotated[Path, typer.Option("--gt", help="Ground truth: MOTChallenge or VisDrone text, COCO JSON or CVAT XML.")],
+    tracks: Annotated[Path, typer.Option("--tracks", help="Tracks in any of these formats.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Numbers or names of the classes to score, e.g. 1,2. Default: those that mean a person."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate tracks against ground truth with TrackEval: HOTA, DetA, AssA, IDF1, MOTA, identity switches, fragmentations."""
@@ -19,7 +23,7 @@ def evaluate(
 
     from pipeline.evaluation.tracks import evaluate as score
 
-    scores = score({tracks.stem: (gt, tracks)})
+    scores = score({tracks.stem: (gt, tracks)}, [part.strip() for part in classes.split(",") if part.strip()] if classes else None)
     if as_json:
         print(json.dumps(asdict(scores)))
         return

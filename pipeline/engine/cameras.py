@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.address import Address, redact
-from pipeline.config import Reading
+from pipeline.config import Config
 from pipeline.engine.given_tracks import GivenTracks
 from pipeline.errors import SourceError, UsageError
 from pipeline.formats.mot import DetectionsByFrame
@@ -23,7 +23,6 @@ from pipeline.sources.images import IMAGES
 from pipeline.sources.open import open_source
 from pipeline.sources.segment_files import VIDEOS, by_camera_name, video_files, videos_in
 from pipeline.sources.wall import WallRules
-from tracker import TrackerSettings
 
 RESERVED = {  # outputs beside the cameras' folders
     "people", "given", "refined", "segments", "run.json", "index.html", "journal.bin", "tracklets.parquet", "crops.parquet", "identities.csv",
@@ -192,19 +191,24 @@ def texts_by_camera(option: str, items: Iterable[str], names: list[str]) -> dict
     return out
 
 
-def open_cameras(specs: Iterable[CameraSpec], reading: Reading, settings: TrackerSettings) -> tuple[list[Camera], dict[str, str]]:
+def open_cameras(specs: Iterable[CameraSpec], config: Config) -> tuple[list[Camera], dict[str, str]]:
     """Open the cameras; returns those that opened, and by name the error message of each that did not.
 
-    ``settings``: how often given tracks are embedded. Raises UsageError for a file of boxes or tracks that is missing or not MOTChallenge
+    ``detector.classes`` also chooses among the classes of given boxes and tracks. Raises UsageError for a file of boxes or tracks that is missing or not MOTChallenge
     text.
     """
     cameras, refused = [], {}
     for spec in specs:
-        boxes = DetectionsByFrame(spec.boxes) if spec.boxes is not None else None
-        tracks = GivenTracks(spec.tracks, settings) if spec.tracks is not None else None
+        reading, classes = config.reading, config.detector.classes
+        boxes = DetectionsByFrame(spec.boxes, classes) if spec.boxes is not None else None
+        tracks = GivenTracks(spec.tracks, config.tracker, classes) if spec.tracks is not None else None
         rules = WallRules.of(reading, spec.recorded_at)
         try:
-            cameras.append(Camera(spec.name, open_source(spec.address.raw, reading.rate, rules, spec.files), boxes, tracks))
+            source = open_source(spec.address.raw, reading.rate, rules, spec.files)
+            for given in (boxes, tracks):
+                if given is not None and given.note is not None:
+                    source.progress.warn(given.note)
+            cameras.append(Camera(spec.name, source, boxes, tracks))
         except SourceError as error:
             refused[spec.name] = str(error)
         except Exception as error:  # a library's unexpected error must not stop the other cameras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from tracker.following.costs import visibility
 class GivenTracks:
     """One camera's tracks from MOTChallenge text. They are embedded as rarely as ``DeepSort`` embeds confident tracks.
 
-    Rows of score 0 are left out (ground truth marks ignored rows so). Raises UsageError as ``read_tracks`` does.
+    Rows of score 0 are left out (ground truth marks ignored rows so). ``classes``: which classes are people; ``note``: what
+    was left out. Raises UsageError as ``read_tracks`` does.
     """
 
-    def __init__(self, path: Path, settings: TrackerSettings) -> None:
+    def __init__(self, path: Path, settings: TrackerSettings, classes: Sequence[int | str] | None = None) -> None:
         self.path, self.settings = path, settings
-        rows = read_tracks(path)
+        rows = read_tracks(path, classes)
+        self.note = rows.note
         rows = rows.take(np.flatnonzero(rows.scores != 0))
         self.frames, self.ids, self.last = rows.frames, rows.ids, rows.last_frame
         self._boxes, self._scores = rows.boxes.astype(np.float32), rows.known_scores.astype(np.float32)

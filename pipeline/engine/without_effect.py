@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from detectors.load import DetectorSettings
+from detectors.runtime.settings import Settings
 from pipeline.config import Config, MotionGate
 from pipeline.engine.cameras import Camera
 from pipeline.errors import UsageError
@@ -38,8 +39,10 @@ def check_settings(config: Config, cameras: Sequence[Camera]) -> list[str]:
     """Warnings on settings that differ from their defaults and apply to no camera."""
     said = []
     if not any(camera.detected for camera in cameras):
-        for group, default in (("detector", DetectorSettings()), ("motion_gate", MotionGate())):
-            if getattr(config, group) != default:
+        defaults: tuple[tuple[str, Settings], ...] = (("detector", DetectorSettings()), ("motion_gate", MotionGate()))
+        for group, default in defaults:
+            used = {"classes": config.detector.classes} if group == "detector" else {}  # they choose among given boxes
+            if getattr(config, group) != default.changed(**used):
                 said.append(f"the settings of {group} have no effect: boxes or tracks are given for every camera")
     if all(camera.tracks is not None for camera in cameras) and config.tracker != TrackerSettings():
         said.append("the settings of tracker have no effect: tracks are given for every camera")

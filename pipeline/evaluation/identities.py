@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.evaluation.tracks import Scores, score
+from pipeline.evaluation.tracks import Scores, prepared, score
 from pipeline.formats.grouping import grouped
-from pipeline.formats.mot import MotRows, concatenated, read_mot, read_tracks
+from pipeline.formats.mot import read_mot, read_tracks
 from pipeline.formats.paths import local
+from pipeline.formats.rows import MotRows, concatenated
 from pipeline.identities.corrections import read_log
 from pipeline.identities.recorded import RecordedTracklets, identify
 from tracker import AssociationSettings, Site
@@ -47,7 +48,7 @@ def merged(truth: Mapping[str, Path], tracks: Mapping[str, Path]) -> Scores:
     every_truth, every_track, first = list[MotRows](), list[MotRows](), 0
     for camera, path in sorted(truth.items()):
         rows = read_mot(path)
-        found = read_tracks(tracks[camera]) if camera in tracks else rows.take(np.zeros(0, np.int64))
+        rows, found = prepared(rows, read_tracks(tracks[camera]) if camera in tracks else rows.take(np.zeros(0, np.int64)))
         every_truth.append(rows.shifted(first))
         every_track.append(found.shifted(first))
         first += max(rows.last_frame, found.last_frame)
@@ -59,7 +60,8 @@ def true_identities(recorded: RecordedTracklets, truth: Mapping[str, Path]) -> n
     out = -np.arange(1, len(recorded.names) + 1)
     boxes_at = {}
     for camera, path in truth.items():
-        rows = read_mot(path)
+        rows = read_mot(path).people()
+        rows = rows.take(np.flatnonzero(rows.scores != 0))  # rows that do not count are nobody
         boxes_at[camera] = {frame: (rows.ids[mine], rows.boxes[mine]) for frame, mine in grouped(rows.frames)}
     for row, camera in enumerate(recorded.tracklets.cameras.tolist()):
         votes = []

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.formats.mot import MotRows, read_mot, read_tracks
+from pipeline.formats.grouping import grouped
+from pipeline.formats.mot import IGNORED, read_mot, read_tracks
+from pipeline.formats.rows import MotRows
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,44 @@ class Scores:
     sequences: int
 
 
-def evaluate(files: dict[str, tuple[Path, Path]]) -> Scores:
+def evaluate(files: dict[str, tuple[Path, Path]], classes: Sequence[int | str] | None = None) -> Scores:
     """Evaluate sequences ``name -> (ground truth, tracks)``, combined over their frames.
 
-    Ground truth is MOTChallenge text; without a class column every row is a pedestrian. Raises UsageError naming file and line for a file
-    that is not MOTChallenge text.
+    Ground truth without classes is all people; ``classes``: which are people where there are any, see ``MotRows.person_classes``. Raises
+    UsageError naming file and line for a file that cannot be read.
     """
-    return score({name: (read_mot(truth), read_tracks(tracks)) for name, (truth, tracks) in files.items()})
+    return score({name: prepared(read_mot(truth), read_tracks(tracks, classes), classes) for name, (truth, tracks) in files.items()})
+
+
+def prepared(truth: MotRows, tracks: MotRows, classes: Sequence[int | str] | None = None) -> tuple[MotRows, MotRows]:
+    """Ground truth in MOTChallenge's classes, 1 for people, and the tracks that count: of VisDrone's ignored regions and objects, the boxes
+    of tracks that lie in them by half or more are left out, as its benchmark does.
+    """
+    if tracks.note is not None:
+        log.warning("%s", tracks.note)
+    persons = truth.person_classes(classes)
+    if persons is None or (persons == {1} and not truth.visdrone and not truth.names):
+        return truth, tracks  # TrackEval knows MOTChallenge's classes
+    person = np.isin(truth.classes, list(persons))
+    kept = truth.take(np.flatnonzero(person))
+    log.info("%s: classes %s are people: %d of %d rows", truth.path, sorted(persons), len(kept), len(truth))
+    if truth.visdrone:
+        regions = truth.take(np.flatnonzero(np.isin(truth.classes, IGNORED) & ~person))
+        tracks = tracks.take(np.flatnonzero(~_inside(tracks, regions)))
+    return replace(kept, classes=np.ones(len(kept), np.int64)), tracks
+
+
+def _inside(rows: MotRows, regions: MotRows) -> np.ndarray:
+    """(n,) bool: boxes of which half or more lies in one region of their frame."""
+    out = np.zeros(len(rows), bool)
+    region_of = dict(grouped(regions.frames))
+    for frame, mine in grouped(rows.frames):
+        if frame in region_of:
+            a, b = rows.boxes[mine][:, None], regions.boxes[region_of[frame]][None]
+            size = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
+            area = np.prod(a[..., 2:] - a[..., :2], axis=-1)
+            out[mine] = (np.prod(size, axis=-1) >= 0.5 * np.maximum(area, 1e-9)).any(1)
+    return out
 
 
 def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
@@ -47,7 +84,7 @@ def score(sequences: dict[str, tuple[MotRows, MotRows]]) -> Scores:
         lengths = {}
         for name, (truth, tracks) in sequences.items():
             if not len(truth):
-                raise UsageError(f"{truth.path}: no ground truth rows")
+                raise UsageError(f"{truth.path}: nothing to score: no ground truth rows of people")
             if not ((truth.scores != 0) & (truth.classes <= 1)).any():
                 raise UsageError(f"{truth.path}: nothing to score: no row is a pedestrian that counts (score not 0, class 1)")
             lengths[name] = max(truth.last_frame, tracks.last_frame, 1)

@@ -1,11 +1,13 @@
-"""Reader and writer of MOTChallenge text: frame (from 1), id, left, top, width, height[, score[, class, visibility]]."""
+"""Reader and writer of MOTChallenge text: frame (from 1), id, left, top, width, height[, score[, class, visibility]].
+
+VisDrone's ten columns, COCO JSON and CVAT XML are read into the same rows (``pipeline.formats.annotations``).
+"""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,48 +15,11 @@ import numpy as np
 
 from detectors import Detections
 from pipeline.errors import UsageError
+from pipeline.formats.annotations import read_annotations
+from pipeline.formats.rows import MAX_VALUE, MotRows
 
-MAX_VALUE = 1e9  # of frames, ids and pixels: a larger one means a corrupt file
+IGNORED = (0, 11)  # VisDrone's classes of regions and objects that are not scored
 COLUMNS = "frame, id, left, top, width, height[, score[, class, visibility]]"
-
-
-@dataclass(frozen=True, eq=False)
-class MotRows:
-    """The rows of a file, as aligned columns.
-
-    ``frames`` (n,) int64 from 1; ``ids`` (n,) int64, -1 for a detection; ``boxes`` (n, 4) float64 x1, y1, x2, y2 px; ``scores`` (n,) float64,
-    -1 if missing; ``classes`` (n,) int64, -1 if missing; ``visibility`` (n,) in 0..1, 1 if missing; ``lines`` (n,): line numbers in the file
-    at ``path``.
-    """
-
-    path: Path
-    frames: np.ndarray
-    ids: np.ndarray
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
-    visibility: np.ndarray
-    lines: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def last_frame(self) -> int:
-        return int(self.frames.max(initial=0))
-
-    def take(self, rows: np.ndarray) -> MotRows:
-        columns = (self.frames, self.ids, self.boxes, self.scores, self.classes, self.visibility, self.lines)
-        return MotRows(self.path, *(column[rows] for column in columns))
-
-    def shifted(self, frames: int) -> MotRows:
-        """The same rows, ``frames`` frames later."""
-        return replace(self, frames=self.frames + frames)
-
-    @property
-    def known_scores(self) -> np.ndarray:
-        """(n,) scores, 1 if missing; if some are above 1 (MOT15's public detections), all are divided by the file's maximum."""
-        return np.where(self.scores < 0, 1.0, self.scores / max(self.scores.max(initial=0.0), 1.0))
 
 
 def read_mot(path: Path) -> MotRows:
@@ -64,6 +29,8 @@ def read_mot(path: Path) -> MotRows:
     Raises UsageError naming the file, the line, and the rule that it violates.
     """
     text = _text(path)
+    if text.lstrip()[:1] in ("{", "[", "<"):
+        return read_annotations(path, text)
     table, lines = _table(path, text)
 
     def reject(bad: Any, rule: str) -> None:
@@ -81,42 +48,41 @@ def read_mot(path: Path) -> MotRows:
     reject((boxes[:, 2:] < 0).any(1), "width and height must not be negative")
     scores = table[:, 6] if columns > 6 else np.full(len(table), -1.0)
     classes = table[:, 7] if columns > 7 else np.full(len(table), -1.0)
+    if (classes != np.floor(classes)).any():  # MOT15's positions on the ground
+        classes = np.full(len(table), -1.0)
     seen = table[:, 8] if columns > 8 else np.full(len(table), -1.0)
     return MotRows(
         path, frames.astype(np.int64), np.maximum(ids, -1).astype(np.int64), np.c_[boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], scores,
-        np.maximum(classes, -1).astype(np.int64), np.where(seen < 0, 1.0, seen), lines,
+        np.maximum(classes, -1).astype(np.int64), np.where((seen < 0) | (columns == 10), 1.0, seen), lines,
+        visdrone=columns == 10 and bool((classes > 0).any()),
     )  # fmt: skip
 
 
-def concatenated(tables: Sequence[MotRows]) -> MotRows:
-    """The rows of one or more tables, under the path of the first."""
-    columns = (np.concatenate([getattr(table, field.name) for table in tables]) for field in fields(MotRows) if field.name != "path")
-    return MotRows(tables[0].path, *columns)
+def read_tracks(path: Path, classes: Sequence[int | str] | None = None) -> MotRows:
+    """Read the tracks of people, sorted by frame and id; ``classes``: which classes are people, see ``MotRows.person_classes``.
 
-
-def read_tracks(path: Path) -> MotRows:
-    """Read tracks, sorted by frame and id. Raises UsageError as ``read_mot`` does, for a row without an id, and for a duplicate id in a
-    frame.
+    Raises UsageError as ``read_mot`` and ``MotRows.people`` do, for a row without an id, and for a duplicate id in a frame.
     """
-    rows = read_mot(path)
+    rows = read_mot(path).people(classes)
     bare = np.flatnonzero(rows.ids < 0)
     if len(bare):
         raise UsageError(
-            f"{path}, line {rows.lines[bare[0]]}: id -1 marks a detection, a track needs an id from 0; for detections use --detections"
+            f"{path}, {rows.unit} {rows.lines[bare[0]]}: id -1 marks a detection, a track needs an id from 0; for detections use --detections"
         )
     rows = rows.take(np.lexsort((rows.ids, rows.frames)))
     twice = np.flatnonzero((np.diff(rows.frames) == 0) & (np.diff(rows.ids) == 0))
     if len(twice):
         first, second = sorted(rows.lines[twice[0] : twice[0] + 2].tolist())
-        raise UsageError(f"{path}, lines {first} and {second}: duplicate id {rows.ids[twice[0]]} in frame {rows.frames[twice[0]]}")
+        raise UsageError(f"{path}, {rows.unit}s {first} and {second}: duplicate id {rows.ids[twice[0]]} in frame {rows.frames[twice[0]]}")
     return rows
 
 
 class DetectionsByFrame:
-    """The detections of a file, by frame. Raises UsageError as ``read_mot`` does."""
+    """The detections of people in a file, by frame; ``note``: what was left out. Raises UsageError as ``read_mot`` and ``people`` do."""
 
-    def __init__(self, path: Path) -> None:
-        rows = read_mot(path)
+    def __init__(self, path: Path, classes: Sequence[int | str] | None = None) -> None:
+        rows = read_mot(path).people(classes)
+        self.note = rows.note
         rows = rows.take(np.argsort(rows.frames, kind="stable"))
         self._frames, self._boxes, self._scores = rows.frames, rows.boxes.astype(np.float32), rows.known_scores.clip(0, 1)
 
@@ -136,6 +102,22 @@ def write_rows(file: TextIO, frames: np.ndarray, ids: np.ndarray, boxes: np.ndar
     columns = (frames.tolist(), ids.tolist(), boxes.tolist(), scores.tolist())
     for frame, track_id, (x1, y1, x2, y2), score in zip(*columns, strict=True):
         file.write(f"{frame},{track_id},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},{score:.4f},-1,-1,-1\n")
+
+
+def mot_text(rows: MotRows) -> str:
+    """All columns of ``rows`` as MOTChallenge text, in their order."""
+    lines = []
+    columns = (
+        rows.frames.tolist(),
+        rows.ids.tolist(),
+        rows.boxes.tolist(),
+        rows.scores.tolist(),
+        rows.classes.tolist(),
+        rows.visibility.tolist(),
+    )
+    for frame, track, (x1, y1, x2, y2), score, label, seen in zip(*columns, strict=True):
+        lines.append(f"{frame},{track},{x1:.10g},{y1:.10g},{x2 - x1:.10g},{y2 - y1:.10g},{score:.6g},{label},{seen:.6g}\n")
+    return "".join(lines)
 
 
 def _text(path: Path) -> str:

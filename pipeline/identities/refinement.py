@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,7 +12,8 @@ import numpy as np
 from pipeline.errors import UsageError, writing
 from pipeline.formats.crop_table import copy_crops
 from pipeline.formats.grouping import grouped
-from pipeline.formats.mot import MotRows, read_tracks, write_rows
+from pipeline.formats.mot import read_tracks, write_rows
+from pipeline.formats.rows import MotRows
 from pipeline.formats.tracklet import MAX_EMBEDDINGS, MIN_VISIBILITY, Tracklet
 from pipeline.formats.tracklet_table import TrackletTable, began_of, facts_of, read_tracklets
 from pipeline.identities.recorded import calibrated, check_cameras
@@ -20,6 +22,8 @@ from pipeline.sources.open import open_source
 from reid import Embedder
 from tracker.following.costs import visibility
 from tracker.refine import RefineSettings, Track, pooled, refine
+
+log = logging.getLogger(__name__)
 
 
 def refine_run(run: Path, out: Path, settings: RefineSettings) -> dict[str, dict[str, int]]:
@@ -68,6 +72,8 @@ def refine_text(tracks: Path, video: Path | None, out: Path, settings: RefineSet
     Raises UsageError for a file that is not MOTChallenge text, or that has frames beyond the end of the video.
     """
     rows = read_tracks(tracks)
+    if rows.note is not None:
+        log.warning("%s", rows.note)
     times = np.arange(rows.last_frame) / 25.0
     embeddings: dict[int, list[tuple[float, np.ndarray]]] = {}
     if video is not None:

@@ -79,7 +79,7 @@ def open_models(config: Config, cameras: list[Camera]) -> tuple[Detector | None,
 
 def open_or_fail(request: Request) -> tuple[list[Camera], dict[str, str]]:
     """Open the cameras. Raises SourceError if none can be opened."""
-    cameras, refused = open_cameras(request.specs, request.config.reading, request.config.tracker)
+    cameras, refused = open_cameras(request.specs, request.config)
     if not cameras:
         raise SourceError("no source could be opened:\n" + "\n".join(f"  {message}" for message in refused.values()))
     return cameras, refused
