@@ -104,7 +104,9 @@ def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[
     session = open_model(path, device, threads)
     check_seal(path, session.metadata)
     if KEY not in session.metadata:
-        raise ModelError(f"{path}: not a re-ID bundle (no {KEY!r} in its metadata); make one with passerby reid export")
+        raise ModelError(
+            f"{path}: not a re-ID bundle (no {KEY!r} in its metadata); make one with passerby reid export, or, of another project's network, with passerby reid wrap"
+        )
     try:
         facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
     except (ValidationError, json.JSONDecodeError) as error:

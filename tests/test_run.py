@@ -221,7 +221,7 @@ def test_a_signal_leaves_valid_outputs(long_run, tmp_path, number, code):
         (["run", "{dir}/none.mp4", "-o", "{dir}/o"], 3, "none.mp4: no such file"),
         (["run", "{dir}/empty.mp4", "-o", "{dir}/o"], 3, "empty.mp4: the file is empty"),
         (["run", "{dir}/text.mp4", "-o", "{dir}/o"], 3, "text.mp4: cannot be opened as a video"),
-        (["run", "{dir}", "-o", "{dir}/o"], 3, "no images .* and no videos .* in this folder"),
+        (["run", "{dir}/full", "-o", "{dir}/o"], 3, "no images .* and no videos .* in this folder"),
         (["run", "-o", "{dir}/o"], 2, "no video given"),
         (["run", "{clip}"], 2, "no output folder"),
         (["run", "{clip}", "{clip}", "-o", "{dir}/o"], 2, "two cameras named 'walk'"),

@@ -189,3 +189,59 @@ def export_reid(
         form = precision_of(precision, get_args(Form))
         facts, cosine = export(sources, data, writable_file(out, ".onnx"), form, dimensions, weights, unseen)
     print(f"written: {out}, gate {facts.calibration.gate:.4f}, minimum cosine to the sources {cosine:.7f}")
+
+
+@reid_app.command("wrap")
+def wrap_reid(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.ONNX", help="Re-ID network of another project: OSNet, FastReID, retail-0287, ...")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write (.onnx).")],
+    size: Annotated[str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Input size. Default: the network's own, else 256x128.")] = None,
+    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC. Default: by the network's input.")] = None,
+    output: Annotated[str | None, typer.Option(help="Name of the output that is the embedding, if there are several.")] = None,
+    pixels: Annotated[
+        str, typer.Option(help="imagenet, 0-1, 0-255 or -1-1; auto: the one of them that separates the people of --data best.")
+    ] = "auto",
+    colour: Annotated[str | None, typer.Option(help="RGB or BGR. Default: as for --pixels auto.")] = None,
+    mean: Annotated[str | None, typer.Option(metavar="M,M,M", help="Mean per channel, with --std, instead of --pixels.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="S,S,S", help="Standard deviation per channel.")] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the network, for the bundle's metadata.")
+    ] = "not stated: that of the model's authors",
+    as_json: Json = False,
+) -> None:
+    """Make a calibrated bundle of any re-ID network in ONNX, for --reid. The people of --data should be none that it was trained on."""
+    from pipeline.errors import UsageError
+
+    def numbers(option: str, text: str | None, sign: str = ",") -> list[float] | None:
+        try:
+            return None if text is None else [float(part) for part in text.lower().split(sign)]
+        except ValueError:
+            raise UsageError(f"{option} {text}: not numbers separated by {sign!r}") from None
+
+    if layout not in (None, "NCHW", "NHWC"):
+        raise UsageError(f"--layout {layout}: must be NCHW or NHWC")
+    if colour not in (None, "RGB", "BGR"):
+        raise UsageError(f"--colour {colour}: must be RGB or BGR")
+    sides = numbers("--size", size, "x")
+    if sides is not None and (len(sides) != 2 or min(sides) < 8):
+        raise UsageError(f"--size {size}: expected HEIGHTxWIDTH, such as 256x128")
+    with user_errors():
+        from reid.export.wrap import wrap
+
+        wrapped = wrap(
+            model, data, writable_file(out, ".onnx"), layout, None if sides is None else (int(sides[0]), int(sides[1])), output, pixels,
+            colour, numbers("--mean", mean), numbers("--std", std), licence,  # type: ignore[arg-type]
+        )  # fmt: skip
+    facts, apart = wrapped.facts, wrapped.separation
+    if as_json:
+        print_figures({"gate": facts.calibration.gate, "pixels": facts.recipe["pixels"], "colour": facts.colour, "separation": apart}, True)
+        return
+    for name, deviations in apart.items():
+        print(f"pixels {name}: people are {deviations:.2f} standard deviations apart")
+    print(
+        f"written: {out}, {facts.dimension} dimensions, {facts.height}x{facts.width}, pixels {facts.recipe['pixels']} {facts.colour}, "
+        f"gate {facts.calibration.gate:.4f} (calibrated on {wrapped.pictures} images of {wrapped.people} people)"
+    )
