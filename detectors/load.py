@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from detectors import catalogue
 from detectors.detections import Detections
 from detectors.heads import HeadName
 from detectors.onnx import OnnxDetector
@@ -38,7 +39,7 @@ class DetectorSettings(Settings):
     model: str = Field(
         default="person-s",
         title="Model",
-        description="A shipped name (`person-s`, `person-n`), an `.onnx` file, or a model that ultralytics opens (`yolo11m.pt`).",
+        description="A shipped name (`person-s`, `person-n`), one that `passerby detector get` brought (`yolox-s`), an `.onnx` file, or a model that ultralytics opens (`yolo11m.pt`).",
     )
     confidence: Share = Field(
         default=0.1,
@@ -73,7 +74,7 @@ def shipped() -> list[str]:
 
 
 def load_detector(model: str | None = None, settings: DetectorSettings | None = None) -> Detector:
-    """Open a shipped detector by name, an ``.onnx`` file, or anything that ``ultralytics.YOLO`` opens.
+    """Open a shipped or downloaded detector by name, an ``.onnx`` file, or anything that ``ultralytics.YOLO`` opens.
 
     Raises ModelError if there is no such model or it is not a person detector.
     """
@@ -81,6 +82,8 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
     model = model or settings.model
     if model in shipped():
         path = WEIGHTS / f"{model}.onnx"
+    elif catalogue.known_name(model):
+        path = catalogue.cached(model)
     elif model.endswith(".onnx"):
         path = Path(model)
     elif Path(model).suffix or Path(model).is_dir():
@@ -92,7 +95,8 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
         return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device, settings.classes)
     else:
         raise ModelError(
-            f"detector {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or give an .onnx file or a model for ultralytics (yolo11m.pt)"
+            f"detector {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or get one by name "
+            "(passerby detector get yolox-s), or give an .onnx file or a model for ultralytics (yolo11m.pt)"
         )
     return OnnxDetector(
         path, settings.confidence, settings.iou, settings.size, settings.device, settings.threads, settings.head, settings.classes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from detectors.training.evaluate import Sample
 
 log = logging.getLogger(__name__)
-detector_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, evaluate and export person detectors.", epilog=EPILOG)
+detector_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Get, train, evaluate and export person detectors.", epilog=EPILOG
+)
 
 
 @detector_app.command("train")
@@ -144,3 +148,42 @@ def export_detector(
         wanted = precision_of(precision, get_args(Precision))
         before, after = export(source, writable_file(out, ".onnx"), size, held_out, tuple(kinds or [""]), data, wanted, ranges)
     print(f"written: {out}, AP50 {after.ap50:.3f} on the held-out images ({before.ap50:.3f} in fp32)")
+
+
+@detector_app.command("get")
+def get_detector(
+    name: Annotated[
+        str, typer.Argument(help="yolox-nano, -tiny, -s, -m, -l or -x; or a name of ultralytics, such as yolo11s (with [train]).")
+    ],
+    sha256: Annotated[str | None, typer.Option("--sha256", help="The SHA-256 that the file must have.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL", help="Download from here: a file, or a folder that ends in /.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Download again, and replace what is there.")] = False,
+) -> None:
+    """Download a bigger detector once, for --detector NAME. An interrupted download is resumed; proxies are those of the environment."""
+    from detectors import catalogue
+    from detectors.onnx import OnnxDetector
+
+    def check(path: Path) -> None:
+        OnnxDetector(path, 0.1, 0.6, None, "cpu", 0, None, None)
+
+    with _download_progress(name) as watch:
+        found = catalogue.get(name, check, sha256, source, again, watch)
+    print(f"{name}: {catalogue.folder() / f'{name}.onnx'}\nfrom: {found.origin}\nlicence: {found.licence}\nSHA-256: {found.sha256}")
+    print(f"use it with: --detector {name}")
+
+
+@contextmanager
+def _download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, whole: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, whole: progress.update(task, completed=done, total=whole)
