@@ -82,7 +82,7 @@ def test_the_video_is_h264_and_as_long_as_the_source(finished):
 
 def test_the_table_has_a_row_per_tracklet(finished):
     table = pq.read_table(finished[0] / "tracklets.parquet")
-    assert table.schema.metadata[b"passerby.tracklets"] == b"5"
+    assert table.schema.metadata[b"passerby.tracklets"] == b"6"
     rows = table.to_pylist()
     assert [row["track"] for row in rows] == [1, 2]
     for row in rows:
