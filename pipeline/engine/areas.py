@@ -6,18 +6,22 @@ import cv2
 import numpy as np
 
 from detectors import Detections
-from tracker.site import CameraPlace, is_relative
+from tracker.site import CameraPlace
 
 
 def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | None:
-    """(height, width) bool mask of the pixels inside the areas; None: the whole image."""
+    """(height, width) bool mask of the pixels inside the areas; None: the whole image. A polygon whose numbers are all in 0..1 is in shares
+    of the image's width and height.
+    """
     if place is None or not (place.only or place.ignore):
         return None
     mask = np.zeros((height, width), np.uint8) if place.only else np.ones((height, width), np.uint8)
     for polygons, value in ((place.only, 1), (place.ignore, 0)):
         for polygon in polygons:
-            corners = np.array(polygon) * ((width, height) if is_relative(polygon) else 1)
-            cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], value)
+            points = np.array(polygon, np.float64)
+            if points.min() >= 0 and points.max() <= 1:
+                points *= [width, height]
+            cv2.fillPoly(mask, [np.round(points).astype(np.int32)], value)
     return mask.astype(bool)
 
 

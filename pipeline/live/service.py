@@ -90,6 +90,7 @@ class LiveRun:
         self._states: dict[str, tuple[str, str | None]] = {}
         self._leaving: list[Reader] = []
         self.cameras: dict[str, CameraRun] = {}
+        self.more_guards: dict[str, Guard] = {}  # of outputs that somebody else writes from the events
         with ExitStack() as opened:
             out.mkdir(parents=True, exist_ok=True)
             self.readers: dict[str, Reader] = dict(readers(self._arrivals))
@@ -129,7 +130,7 @@ class LiveRun:
     def guards(self) -> dict[str, Guard]:
         """The outputs, and what could not be written of them."""
         found = {"events": self.events.guard, "segments": self.segments.guard, "ids": self.ids.guard}
-        return found | ({"identities": self._state} if self.linking is not None else {})
+        return found | ({"identities": self._state} if self.linking is not None else {}) | self.more_guards
 
     def run(
         self, stopped: Callable[[], bool] = lambda: False, duration: float | None = None, between: Callable[[], None] = lambda: None
