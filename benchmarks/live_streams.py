@@ -93,7 +93,7 @@ def drain(cameras: int, seconds: float, rate: float) -> dict[str, Any]:
             "cameras": cameras, "running": sum(reader.status.connection.state == "running" for reader in readers), "cores": round(cores, 3),
             "MB": round(resident()), "MB before": round(before), "threads": threading.active_count(),
             "frames per second": round(sum(received) / took, 1), "slowest camera": round(min(received) / took, 2),
-            "reconnects": sum(reader.status.connection.connects - 1 for reader in readers),
+            "reconnects": sum(max(0, reader.status.connection.connects - 1) for reader in readers),
         }  # fmt: skip
         for reader in readers:
             reader.stop()
@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_argument("--detector", default="person-n")
     parser.add_argument("--ultralytics", help="weights for YOLO.track on the same streams")
     parser.add_argument("--no-reid", action="store_true")
+    parser.add_argument("--compare", type=int, default=150, help="frames of each camera for passerby run")
     args = parser.parse_args()
     if args.what == "drain":
         print(json.dumps(drain(args.cameras, args.seconds, args.rate), indent=1))
@@ -228,7 +229,7 @@ def main() -> None:
             )
         }
     if args.what == "engine" and args.clip:
-        found["passerby run, frames per second"] = round(run_alone(args.clip, args.cameras, args.detector, 150), 2)
+        found["passerby run, frames per second"] = round(run_alone(args.clip, args.cameras, args.detector, args.compare), 2)
     if args.ultralytics:
         with served(args.clip, (768, 576), args.rate, args.cameras) as (urls, channel):
             found["ultralytics"] = ultralytics_run(urls, args.seconds, args.ultralytics, lambda: channel.send(str(args.cameras - 1)))

@@ -169,6 +169,19 @@ def test_segments_go_on_after_trouble_and_count_what_is_lost(small_disk, monkeyp
     assert any((one / "gate/tracks.txt").read_text().splitlines()[-1].startswith("440,") for one in whole)
 
 
+def test_cameras_may_come_and_go_between_segments(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_segments, "FLUSH", 0.0)
+    segments = Segments(tmp_path / "segments", ["gate", "yard"], CONFIG, {})
+    for cameras in (["gate", "yard"], ["gate", "door"]):
+        segments.cameras = cameras
+        for name in cameras:
+            segments.take(name, frame(0), tracks(1))
+            segments.roll(NOON)
+        segments.close()
+    assert not segments.guard.failed
+    assert {path.parent.name for path in tmp_path.glob("segments/*/*/tracks.txt")} == {"gate", "yard", "door"}
+
+
 # retention
 
 

@@ -6,27 +6,12 @@ import math
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from detectors.runtime.settings import Seconds, Settings
 
 Row = tuple[float, float, float]
 Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
-
-
-def is_relative(polygon: tuple[tuple[float, float], ...]) -> bool:
-    """Whether its corners are shares of the picture's width and height, 0..1, instead of px."""
-    return all(0 <= value <= 1 for point in polygon for value in point)
-
-
-def _in_px_or_in_shares(polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    most = max(max(point) for point in polygon)
-    if most < 2 and not is_relative(polygon):
-        raise ValueError(f"coordinates up to {most:g}: shares of the picture are all between 0 and 1, and px span more than that")
-    return polygon
-
-
-Area = Annotated[Polygon, AfterValidator(_in_px_or_in_shares)]
 
 
 class CameraPlace(Settings):
@@ -41,15 +26,15 @@ class CameraPlace(Settings):
         title="Ground points",
         description="At least four points on the floor, not on one line: x px, y px, x m, y m. The homography follows from them.",
     )
-    only: tuple[Area, ...] = Field(
+    only: tuple[Polygon, ...] = Field(
         default=(),
         title="Areas to keep",
-        description="Polygons in px, or in shares of the picture (0..1): drop people whose feet are in none of them.",
+        description="Polygons, in px or in shares of the image (0..1): drop people whose feet are in none of them.",
     )
-    ignore: tuple[Area, ...] = Field(
+    ignore: tuple[Polygon, ...] = Field(
         default=(),
         title="Areas to ignore",
-        description="Polygons as in `only`: drop people whose feet are in one of them (a screen, a poster).",
+        description="Polygons, as above: drop people whose feet are in one of them (a screen, a poster).",
     )
 
     @model_validator(mode="after")
@@ -63,6 +48,11 @@ class CameraPlace(Settings):
                 raise ValueError("points must not lie on one line")
         if self.ground and abs(np.linalg.det(np.array(self.ground))) < 1e-12:
             raise ValueError("ground is not invertible")
+        for name, polygons in (("only", self.only), ("ignore", self.ignore)):
+            for at, polygon in enumerate(polygons):
+                values = [value for point in polygon for value in point]
+                if max(values) < 2 and not all(0 <= value <= 1 for value in values):
+                    raise ValueError(f"{name}.{at}: shares of the picture are all between 0 and 1, and px span more than {max(values):g}")
         return self
 
     def homography(self) -> np.ndarray | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,11 @@ def live(
         str | None, typer.Option(metavar="URL", help="Also publish updates to a broker, redis://HOST:PORT/DB, for passerby link.")
     ] = None,
     edge: Annotated[str | None, typer.Option(help="Name of this edge on the broker. Default: the host's name.")] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Publish to a broker: mqtt://USER@HOST:PORT/PREFIX, mqtts for TLS. For Home Assistant, too."),
+    ] = None,
+    mqtt_password_env: Annotated[str | None, typer.Option(help="Environment variable that holds the broker's password.")] = None,
     as_json: Json = False,
 ) -> None:
     """Track people in live cameras, and assign identities while they run.
@@ -35,12 +41,19 @@ def live(
     Ends with SIGINT or SIGTERM; outputs are complete then. SIGHUP reads the site file again.
     """
     from pipeline.config import load_config
-    from pipeline.errors import PasserbyError
+    from pipeline.errors import PasserbyError, UsageError
     from pipeline.formats.site_file import SiteFile, load_site
     from pipeline.jobs.live import live as run_live
     from pipeline.jobs.signals import asked_by_hangup, stop_on_signals
 
     settings = load_config(config, set_ or (), {"detector.model": detector, "reid.model": reid})
+    broker = None
+    if mqtt is not None:
+        from pipeline.live.mqtt import Broker
+
+        if mqtt_password_env is not None and mqtt_password_env not in os.environ:
+            raise UsageError(f"--mqtt-password-env: the environment variable {mqtt_password_env} is not set")
+        broker = Broker.of(mqtt, None if mqtt_password_env is None else os.environ[mqtt_password_env])
     with stop_on_signals() as stop, asked_by_hangup() as asked:
 
         def reload() -> SiteFile | None:
@@ -52,7 +65,7 @@ def live(
                 log.error("the site file is not taken: %s", error)
                 return None
 
-        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload, publish, edge)
+        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload, publish, edge, broker)
     if as_json:
         print(status.model_dump_json(indent=1))
         return

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from detectors import Detections
-from tracker.site import CameraPlace, is_relative
+from tracker.site import CameraPlace
 
 
 def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | None:
@@ -18,8 +18,10 @@ def area(place: CameraPlace | None, width: int, height: int) -> np.ndarray | Non
     mask = np.zeros((height, width), np.uint8) if place.only else np.ones((height, width), np.uint8)
     for polygons, value in ((place.only, 1), (place.ignore, 0)):
         for polygon in polygons:
-            corners = np.array(polygon) * ((width, height) if is_relative(polygon) else 1)
-            cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], value)
+            points = np.array(polygon, np.float64)
+            if points.min() >= 0 and points.max() <= 1:
+                points *= [width, height]
+            cv2.fillPoly(mask, [np.round(points).astype(np.int32)], value)
     return mask.astype(bool)
 
 

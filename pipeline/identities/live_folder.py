@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.identities.corrections import erase_from
 from tracker.linking.updates import Key
+
+_IDENTITY = re.compile(rb'"(?:identity|other)": (\d+)')
 
 
 def is_live(folder: Path) -> bool:
@@ -47,6 +50,16 @@ def _take(event: dict[str, Any], identity: dict[Key, int], members: dict[int, se
         if kind != "forgotten":
             identity[key] = event["identity"]
             members.setdefault(event["identity"], set()).add(key)
+
+
+def highest_identity(folder: Path, since: float = 0.0) -> int:
+    """The highest number in the events of files written after ``since``, seconds since 1970; 0 if there is none."""
+    highest = 0
+    for path in folder.glob("events-*.jsonl"):
+        if path.stat().st_mtime >= since:
+            with path.open("rb") as lines:
+                highest = max((highest, *(int(number) for line in lines for number in _IDENTITY.findall(line))))
+    return highest
 
 
 def erase_closed(folder: Path, gone: Collection[Key]) -> None:

@@ -19,6 +19,7 @@ from pipeline.errors import PasserbyError, SourceError, UsageError, writing
 from pipeline.formats.paths import is_safe_name, safe_name
 from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.live.guard import Guard
+from pipeline.live.mqtt import Broker, Mqtt
 from pipeline.live.newest import Reader
 from pipeline.live.service import LiveRun
 from pipeline.live.status import LiveStatus, OutputStatus
@@ -52,11 +53,12 @@ def live(
     reload: Callable[[], SiteFile | None] = lambda: None,
     publish: str | None = None,
     edge: str | None = None,
+    broker: Broker | None = None,
 ) -> LiveStatus:
     """Run the site's cameras until ``stopped()`` or for ``duration`` seconds; returns the last status.
 
     ``reload`` is asked between steps: another site file, or None to go on with this one. ``publish``: address of a broker to publish to, as
-    ``edge`` (default: the host's name). Raises UsageError for a site without cameras or a
+    ``edge`` (default: the host's name). ``broker``: of MQTT. Raises UsageError for a site without cameras or a
     password that is not there, ModelError, and OutputError.
     """
     entries = check_cameras(site)
@@ -69,24 +71,37 @@ def live(
     def readers(arrivals: Arrivals) -> Mapping[str, Reader]:
         return {name: reader(name, entry, config, arrivals) for name, entry in entries.items()}
 
+    mqtt = None if broker is None else Mqtt(broker)
     with writing(out):
         publisher = None if publish is None else _publisher(publish, site.name, edge, out, embedder, config)
         run = LiveRun(readers, config, out, site, detector, embedder, status_port, publisher)
-    record, due = Guard(f"{out / 'run.json'}"), 0.0
+    record, due, told = Guard(f"{out / 'run.json'}"), 0.0, 0.0
+    run.more_guards["run.json"] = record
+    if mqtt is not None:
+        run.more_guards["mqtt"] = mqtt.guard
+        run.events.listeners.append(mqtt.event)
 
     def write(running: bool) -> None:
         with record.trying():
             write_record(out, live_record(run, entries, models, running))
 
     def between() -> None:
-        nonlocal entries, due
+        nonlocal entries, due, told
         if (new := reload()) is not None:
             entries = change(run, entries, new, config)
         if time.monotonic() >= due:
             due = time.monotonic() + config.live.save
             write(True)
+        if mqtt is not None and time.monotonic() >= told:
+            told = time.monotonic() + 1
+            mqtt.tell(run.status())
 
-    run.run(stopped, duration, between)
+    try:
+        run.run(stopped, duration, between)
+    finally:
+        if mqtt is not None:
+            mqtt.tell(run.status())
+            mqtt.close()
     write(False)
     return run.status()
 

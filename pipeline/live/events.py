@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class EventLog:
         self._file: Any = None
         self._waiting: deque[tuple[str, bytes]] = deque()
         self.written = 0
+        self.listeners: list[Callable[[str], None]] = []  # are handed each line
 
     def write(self, kind: str, time: float, **values: Any) -> None:
         self._append(time, event_line(kind, time, **values))
@@ -47,6 +49,8 @@ class EventLog:
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self.guard.lost += 1
+        for listener in self.listeners:
+            listener(line)
         self._waiting.append((datetime.fromtimestamp(time, UTC).strftime("%Y%m%d"), line.encode() + b"\n"))
         if self.guard.problem is None:
             self.flush()

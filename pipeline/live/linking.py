@@ -15,6 +15,7 @@ from tracker import Event, Linker, Site, TrackletUpdate
 from tracker.linking.updates import Key
 
 log = logging.getLogger(__name__)
+CLOCK_BACK = 60.0  # seconds that the linker may be ahead of the clock before it is said
 
 
 class LiveLinking(Sink):
@@ -35,13 +36,16 @@ class LiveLinking(Sink):
         self._steps = LinkerSteps(linker, self._until)
         self._ended: list[Tracklet] = []  # not yet told whole
         self._sent: dict[Key, float] = {}
-        self._late, self._decided = 0, decided
+        self._late, self._warned, self._decided = 0, False, decided
 
     def finish(self, tracklet: Tracklet) -> None:
         self._ended.append(tracklet)
 
     def step(self, now: float) -> None:
         """Do what is due at ``now``, wall time in seconds since 1970, and log what the linker decides."""
+        if (reached := self.linker.time) is not None and reached > now + CLOCK_BACK and not self._warned:
+            self._warned = True
+            log.warning("this machine's clock went back: nothing is decided for %.0f s", reached - now)
         self._log(self._steps.advance(now))
         if self.linker.late > self._late:
             log.warning("%d updates came after their tracklet was settled", self.linker.late - self._late)

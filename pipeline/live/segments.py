@@ -129,7 +129,7 @@ class Segments:
         while any(place.with_suffix(ending).exists() for ending in (OPEN, INTERRUPTED, "")):
             place, number = self.folder / f"{name}-{number}{OPEN}", number + 1
         place.mkdir(parents=True)
-        self._open, self._began, self._flushed, self._inside = place, wall, time.monotonic(), 0
+        self._open, self._began, self._flushed, self._inside, self._text = place, wall, time.monotonic(), 0, {}
         with ExitStack() as opened:
             self._tracklets = TrackletFiles(place, self.facts)
             opened.callback(self._tracklets.close)

@@ -22,6 +22,7 @@ from pipeline.engine.file_run import reid_facts, with_gate
 from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.identities.corrections import erase_from
+from pipeline.identities.live_folder import highest_identity
 from pipeline.identities.recorded import calibrated
 from pipeline.live.blind import BlindTimes, Interval
 from pipeline.live.clocks import ClockWatch
@@ -90,6 +91,7 @@ class LiveRun:
         self._states: dict[str, tuple[str, str | None]] = {}
         self._leaving: list[Reader] = []
         self.cameras: dict[str, CameraRun] = {}
+        self.more_guards: dict[str, Guard] = {}  # of outputs that somebody else writes from the events
         with ExitStack() as opened:
             out.mkdir(parents=True, exist_ok=True)
             self.readers: dict[str, Reader] = dict(readers(self._arrivals))
@@ -107,7 +109,10 @@ class LiveRun:
             if embedder is not None:
                 self._model, self._state = embedder.session.sha256, Guard(f"{out / 'linker.state'}")
                 association = calibrated(config.association, reid_facts(embedder))
-                linker = restored(out / "linker.state", Linker(site, config.linker, association), self._model)
+                new, state = Linker(site, config.linker, association), out / "linker.state"
+                linker = restored(state, new, self._model)
+                # what was decided after the last save is lost, but told: its numbers are not given to others
+                linker.skip_numbers(highest_identity(out, 0.0 if linker is new else state.stat().st_mtime))
                 since = linker.time
                 self.linking = LiveLinking(linker, self.events, self.cameras, site, self._clip)
                 self.corrections = CorrectionsByHand(out, linker, self.events)
@@ -129,7 +134,7 @@ class LiveRun:
     def guards(self) -> dict[str, Guard]:
         """The outputs, and what could not be written of them."""
         found = {"events": self.events.guard, "segments": self.segments.guard, "ids": self.ids.guard}
-        return found | ({"identities": self._state} if self.linking is not None else {})
+        return found | ({"identities": self._state} if self.linking is not None else {}) | self.more_guards
 
     def run(
         self, stopped: Callable[[], bool] = lambda: False, duration: float | None = None, between: Callable[[], None] = lambda: None

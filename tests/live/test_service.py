@@ -128,7 +128,7 @@ def test_two_cameras_live(tmp_path, port):
         one["kind"] for one in every
     }
     assert [one["session"] for one in every if one["kind"] == "session" and one["camera"] == "gate"] == [1]
-    assert {one["camera"] for one in every if one["kind"] == "blind"} == {"yard"}
+    assert "yard" in {one["camera"] for one in every if one["kind"] == "blind"}
     started, ended = ([(o["camera"], o["track"]) for o in every if o["kind"] == f"track_{what}"] for what in ("started", "ended"))
     assert sorted(started) == sorted(ended) and len(set(started)) == len(started)
     assert "did you mean" in log and "site file is not taken" in log

@@ -179,6 +179,10 @@ class Linker:
         """The tracklets that somebody has told to forget, within ``retention``."""
         return frozenset(self._forgotten)
 
+    def skip_numbers(self, last: int) -> None:
+        """Numbers up to ``last`` have been given already, by somebody whose state is lost: no person gets one of them anew."""
+        self._number = max(self._number, last)
+
     def change_site(self, site: Site) -> None:
         """Another site from now on; what was decided stays."""
         self.site = site
