@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.messaging.messages import CameraStateMessage, ClockMessage, ModelFacts, TrackletMessage, tracklet
+from pipeline.messaging.messages import BlindMessage, CameraStateMessage, ClockMessage, ModelFacts, TrackletMessage, tracklet
 from tracker import TrackletUpdate
 
-Message = ClockMessage | TrackletMessage | CameraStateMessage
+Message = ClockMessage | TrackletMessage | CameraStateMessage | BlindMessage
 EDGES = ("north", "east", "south", "west")
 MODEL = ModelFacts(sha256="simulated")
 
@@ -38,8 +38,11 @@ def published(updates: list[TrackletUpdate], edge: str, until: float, session: s
     waiting = list(updates)
     for second in [*range(int(until) + 1), int(until) + 1000]:
         if second % 50 in (20, 35):  # a camera is away for a while
-            state = "stalled" if second % 50 == 20 else "running"
-            out.append(CameraStateMessage(edge=edge, session=session, number=len(out), camera=f"{edge}-1", time=float(second), state=state))
+            start = second - second % 50 + 20.0
+            end = None if second == start else float(second)
+            out.append(
+                BlindMessage(edge=edge, session=session, number=len(out), camera=f"{edge}-1", time=float(second), start=start, end=end)
+            )
         while waiting and waiting[0].end <= second:
             out.append(tracklet(edge, session, len(out), waiting.pop(0), MODEL.sha256))
         out.append(ClockMessage(edge=edge, session=session, number=len(out), time=float(second), model=MODEL))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.centre.edges import Edges
 from pipeline.centre.sequence import WINDOW, Sequence
 from pipeline.messaging import spool as spool_module
-from pipeline.messaging.messages import CameraStateMessage, ClockMessage, ModelFacts, decode, encode, tracklet
+from pipeline.messaging.messages import BlindMessage, CameraStateMessage, ClockMessage, ModelFacts, decode, encode, tracklet
 from pipeline.messaging.spool import Spool
 from tracker import TrackletUpdate
 from tracker.linking.evidence import EvidenceWeights
@@ -35,6 +35,8 @@ def messages() -> list:
         CameraStateMessage(number=2, camera="gate", time=3.0, state="stalled", **head),
         ClockMessage(number=3, time=4.0, model=ModelFacts(sha256="model", evidence=EvidenceWeights(prior=0.25)), **head),
         ClockMessage(number=4, time=5.0, **head),
+        BlindMessage(number=5, camera="gate", time=6.0, start=2.0, **head),
+        BlindMessage(number=6, camera="gate", time=6.0, start=2.0, end=5.5, **head),
     ]
 
 

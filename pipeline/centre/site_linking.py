@@ -33,8 +33,7 @@ class SiteLinking:
         self.refused = self.late = 0
         self.states: list[CameraStateMessage] = []  # since the last ``advance``
         self._early: list[tuple[str | None, TrackletUpdate]] = []  # before the first decision, with their models
-        self._notes: list[tuple[float, str, int, bool]] = []  # cameras that see or do not, from when on: to be told in the order of time
-        self._blind: dict[str, float] = {}  # cameras that do not, since
+        self._notes: list[tuple[float, str, float, float]] = []  # noticed when, camera, blind from, to: told in the order of time
         self._said: set[str] = set()
 
     def take(self, entry: float, content: bytes) -> None:
@@ -53,11 +52,11 @@ class SiteLinking:
             self._refuse(message.camera, f"edge {message.edge}: camera {message.camera} belongs to edge {owner}; its messages are refused")
         elif isinstance(message, TrackletMessage):
             self._update(message.model, message.update)
-        else:
+        elif isinstance(message, CameraStateMessage):
             self.states.append(message)
-            heapq.heappush(
-                self._notes, (message.time + self._offset(message.camera), message.camera, message.number, message.state == "running")
-            )
+        else:
+            end = math.inf if message.end is None else message.end
+            heapq.heappush(self._notes, (message.time + self._offset(message.camera), message.camera, message.start, end))
 
     def _clock(self, message: ClockMessage) -> None:
         self.model = self.model or message.model
@@ -107,17 +106,10 @@ class SiteLinking:
             self._early = []
         events: list[Event] = []
         while self._notes and self._notes[0][0] + self.settings.lateness <= watermark:
-            time, camera, _, sees = heapq.heappop(self._notes)
+            time, camera, start, end = heapq.heappop(self._notes)
             events += self.linker.advance(time + self.settings.lateness)
-            self._see(self.linker, time - self._offset(camera), camera, sees)
+            self.linker.blind(camera, start, end)
         return events + self.linker.advance(watermark)
-
-    def _see(self, linker: Linker, time: float, camera: str, sees: bool) -> None:
-        """Not to have been seen by a camera that is away says nothing."""
-        if not sees:
-            linker.blind(camera, self._blind.setdefault(camera, time))
-        elif camera in self._blind:
-            linker.blind(camera, self._blind.pop(camera), time)
 
     def _offset(self, camera: str) -> float:
         place = self.site.cameras.get(camera)
@@ -130,7 +122,7 @@ class SiteLinking:
     def save(self, path: Path, more: dict[str, Any]) -> None:
         """Everything so far, and ``more`` in plain containers, whole or not at all. Raises OSError."""
         own = {
-            "edges": self.edges.state(), "refused": self.refused, "late": self.late, "early": self._early, "notes": self._notes, "blind": self._blind, "linked": self.linker is not None,
+            "edges": self.edges.state(), "refused": self.refused, "late": self.late, "early": self._early, "notes": self._notes, "linked": self.linker is not None,
             "model": None if self.model is None else self.model.model_dump_json(),
         }  # fmt: skip
         save(path, self.linker or self._new(), "centre", own | more)
@@ -142,7 +134,7 @@ class SiteLinking:
             return {}
         self.edges.restore(more["edges"])
         self.refused, self.late, self._early = more["refused"], more["late"], more["early"]
-        self._notes, self._blind = more["notes"], more["blind"]
+        self._notes = more["notes"]
         self.model = None if more["model"] is None else ModelFacts.model_validate_json(more["model"])
         if more["linked"]:
             self.linker = restored_with(path, self._new(), "centre")[0]  # again: now with the model's evidence

@@ -10,6 +10,7 @@ from pipeline.engine.camera_run import CameraRun
 from pipeline.formats.tracklet import Tracklet, update_until
 from pipeline.identities.steps import LinkerSteps
 from pipeline.live.events import EventLog
+from pipeline.messaging.publisher import Publisher
 from pipeline.sinks.sink import Sink
 from tracker import Event, Linker, Site, TrackletUpdate
 from tracker.linking.updates import Key
@@ -21,7 +22,7 @@ CLOCK_BACK = 60.0  # seconds that the linker may be ahead of the clock before it
 class LiveLinking(Sink):
     """Feeds ``linker`` from all ``cameras``. It is a sink of each of them, for the tracks that end, or parts of them.
 
-    ``decided`` is handed each decision.
+    ``decided`` is handed each decision. ``publisher`` is told what the linker is told, and up to when.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class LiveLinking(Sink):
         cameras: Mapping[str, CameraRun],
         site: Site,
         decided: Callable[[Event], None] = lambda _: None,
+        publisher: Publisher | None = None,
     ) -> None:
-        self.linker, self.events, self.site, self._cameras = linker, events, site, cameras
+        self.linker, self.events, self.site, self._cameras, self.publisher = linker, events, site, cameras, publisher
         self._steps = LinkerSteps(linker, self._until)
         self._ended: list[Tracklet] = []  # not yet told whole
         self._sent: dict[Key, float] = {}
@@ -47,6 +49,7 @@ class LiveLinking(Sink):
             self._warned = True
             log.warning("this machine's clock went back: nothing is decided for %.0f s", reached - now)
         self._log(self._steps.advance(now))
+        self._publish_clock()
         if self.linker.late > self._late:
             log.warning("%d updates came after their tracklet was settled", self.linker.late - self._late)
             self._late = self.linker.late
@@ -55,13 +58,20 @@ class LiveLinking(Sink):
         """No more comes. ``whole``: all sources have ended, so that everything is decided; else what is undecided waits for the next start."""
         if whole:
             self._log(self._steps.finish(max([now, *(float(one.times[-1]) + self._offset(one.camera) for one in self._ended)])))
+            self._publish_clock()
         else:
             self.step(now)
             self.linker.add(self._until(math.inf))
 
+    def _publish_clock(self) -> None:
+        if self.publisher is not None and math.isfinite(self._steps.told):
+            self.publisher.clock(self._steps.told)
+
     def _until(self, time: float) -> Iterator[TrackletUpdate]:
         for update in self._known(time):
             self._sent[update.key] = update.end
+            if self.publisher is not None:
+                self.publisher.update(update)
             yield update
         told = [one for one in self._ended if float(one.times[-1]) + self._offset(one.camera) <= time]
         self._ended = [one for one in self._ended if float(one.times[-1]) + self._offset(one.camera) > time]

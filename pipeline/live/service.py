@@ -38,6 +38,7 @@ from pipeline.live.segments import Segments
 from pipeline.live.state import restored, save
 from pipeline.live.status import ClockStatus, LiveStatus, OutputStatus, StatusServer, camera_status, memory
 from pipeline.live.track_events import TrackEvents
+from pipeline.messaging.publisher import Publisher
 from pipeline.sources.frame import Frame, Progress, Selection
 from pipeline.sources.mailbox import Arrivals
 from reid import Embedder
@@ -66,7 +67,7 @@ class LiveRun:
     """All cameras of a site, live. ``readers`` by camera name are started and stopped here.
 
     Frames are taken newest first; every ``linker.step`` seconds the linker decides; segments are closed every ``config.live.segment`` seconds.
-    Outputs that cannot be written while it runs are counted in ``guards``, and tried again. Raises OSError where ``out`` cannot be written at
+    ``publisher`` is told what the linker is told; it is closed here. Outputs that cannot be written while it runs are counted in ``guards``, and tried again. Raises OSError where ``out`` cannot be written at
     the start.
     """
 
@@ -79,6 +80,7 @@ class LiveRun:
         detector: Detector,
         embedder: Embedder | None,
         status_port: int | None = None,
+        publisher: Publisher | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         config = with_gate(config, embedder)
@@ -99,6 +101,9 @@ class LiveRun:
             self.ids = TrackIds(out / "ids.json")
             self.events = EventLog(out)
             opened.callback(self.events.close)
+            self.publisher = publisher
+            if publisher is not None:
+                opened.callback(publisher.close)
             self.track_events = TrackEvents(self.events, self.cameras)
             self.segments = Segments(
                 out / "segments", self.readers, config, reid_facts(embedder), self._hand_over, self._erase_forgotten
@@ -114,7 +119,7 @@ class LiveRun:
                 # what was decided after the last save is lost, but told: its numbers are not given to others
                 linker.skip_numbers(highest_identity(out, 0.0 if linker is new else state.stat().st_mtime))
                 since = linker.time
-                self.linking = LiveLinking(linker, self.events, self.cameras, site, self._clip)
+                self.linking = LiveLinking(linker, self.events, self.cameras, site, self._clip, publisher)
                 self.corrections = CorrectionsByHand(out, linker, self.events)
                 opened.callback(self._end_linking)
             self.clocks = ClockWatch(site, config.live.clock_bound)
@@ -222,6 +227,7 @@ class LiveRun:
             late_updates=linker.late if linker is not None else 0,
             memory=memory(),
             cameras={name: camera_status(reader.status, tracks.get(name, 0)) for name, reader in dict(self.readers).items()},
+            publisher=None if self.publisher is None else self.publisher.status,
             outputs={name: OutputStatus(failed=one.failed, lost=one.lost, problem=one.problem) for name, one in self.guards.items()},
             clocks=[ClockStatus(**asdict(one)) for one in self.clocks.offsets],
         )
@@ -258,6 +264,8 @@ class LiveRun:
             self.events.write("blind", gap.end, camera=gap.camera, start=round(gap.start, 3), end=round(gap.end, 3))
         if self.linking is not None:
             self.linking.linker.blind(gap.camera, gap.start, math.inf if gap.end is None else gap.end)
+        if self.publisher is not None:
+            self.publisher.blind(gap.camera, self._wall(), gap.start, gap.end)
 
     def _relieve(self, now: float) -> None:
         """Read less of a camera where reading does not keep up, or more again."""
@@ -286,6 +294,8 @@ class LiveRun:
             if self._states.get(name) != state:
                 self._states[name] = state
                 self.events.write("camera_state", now, camera=name, state=connection.state, reason=connection.reason)
+                if self.publisher is not None:
+                    self.publisher.camera_state(name, now, connection.state, connection.reason)
 
     def _look_after(self, now: float) -> None:
         """What is done once per step of the linker."""

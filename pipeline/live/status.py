@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.messaging.publisher import PublisherStatus
 from pipeline.sources.stream import StreamStatus
 
 FATES = ("processed", "dropped", "corrupt", "failed", "in_hand")
@@ -78,6 +79,7 @@ class LiveStatus(BaseModel):
     events: int
     late_updates: int
     memory: int
+    publisher: PublisherStatus | None = None
     cameras: dict[str, CameraStatus]
     outputs: dict[str, OutputStatus] = {}
     clocks: list[ClockStatus] = []
@@ -162,6 +164,11 @@ def prometheus_text(status: LiveStatus) -> str:
     )
     offsets = [(label(a=one.a, b=one.b), one.seconds) for one in status.clocks]
     metric("clock_offset_seconds", "gauge", "How far the clock of camera b is ahead of that of a.", offsets)
+    if (edge := status.publisher) is not None:
+        metric("broker_connected", "gauge", "1 while the broker answers.", [("", edge.connected)])
+        metric("broker_sent_total", "counter", "Messages sent to the broker.", [("", edge.sent)])
+        metric("broker_spool_bytes", "gauge", "Messages on disk that wait for the broker.", [("", edge.spooled)])
+        metric("broker_dropped_total", "counter", "Messages dropped because the spool was full.", [("", edge.dropped)])
     metric("memory_bytes", "gauge", "Resident memory.", [("", status.memory)])
     return "\n".join(lines) + "\n"
 

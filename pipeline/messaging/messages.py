@@ -93,6 +93,18 @@ class CameraStateMessage(_Message):
     reason: str | None = Field(default=None, max_length=1000)
 
 
+class BlindMessage(_Message):
+    """A camera saw nothing for a while: not to have seen somebody then says nothing. Sent when it is noticed, and again when the end is known."""
+
+    kind: Literal["blind"] = "blind"
+    camera: Name
+    time: Time
+    start: Time
+    end: Time | None = Field(
+        default=None, description="Seconds since 1970; null: not known yet. Sent again with the same start when it is."
+    )
+
+
 class ClockMessage(_Message):
     """All up to ``time`` has been published, or will be within the site's ``linker.lateness``. Send one every second, also if nobody is seen:
     the centre decides as far as the clocks of all its edges have come."""
@@ -102,7 +114,7 @@ class ClockMessage(_Message):
     model: ModelFacts | None = Field(default=None, description="null: the edge has no re-ID model.")
 
 
-AnyMessage = TrackletMessage | CameraStateMessage | ClockMessage
+AnyMessage = TrackletMessage | CameraStateMessage | BlindMessage | ClockMessage
 EDGE_MESSAGE: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.address import Address
 from pipeline.config import Publish
 from pipeline.messaging.broker import FIELD, away, connect, updates_key
-from pipeline.messaging.messages import AnyMessage, CameraStateMessage, ClockMessage, ModelFacts, encode, tracklet
+from pipeline.messaging.messages import AnyMessage, BlindMessage, CameraStateMessage, ClockMessage, ModelFacts, encode, tracklet
 from pipeline.messaging.spool import Spool
 from tracker import TrackletUpdate
 
@@ -69,6 +69,12 @@ class Publisher:
             lambda number: CameraStateMessage(
                 edge=self.edge, session=self.session, number=number, camera=camera, time=time, state=state, reason=reason
             )
+        )
+
+    def blind(self, camera: str, time: float, start: float, end: float | None) -> None:
+        """Noticed at ``time``: the camera saw nothing from ``start`` to ``end``; None: not known yet."""
+        self._put(
+            lambda number: BlindMessage(edge=self.edge, session=self.session, number=number, camera=camera, time=time, start=start, end=end)
         )
 
     def clock(self, time: float) -> None:
