@@ -11,7 +11,7 @@ GREY, CAST, EXPOSURE, SOFT = 0.2, 0.15, 0.25, 0.2  # chance of each change
 
 def as_other_cameras(images: torch.Tensor) -> torch.Tensor:
     """(n, 3, h, w) RGB in 0..1 as other cameras might have seen it: each change is drawn for each image on its own."""
-    count, height, width = images.shape[0], *images.shape[2:]
+    count, _, height, width = images.shape
     draw = torch.rand(4, count)
     grey = (images * LUMA[None, :, None, None]).sum(1, keepdim=True).expand(-1, 3, -1, -1)
     images = torch.where((draw[0] < GREY)[:, None, None, None], grey, images)

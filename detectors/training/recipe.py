@@ -41,7 +41,9 @@ class Recipe(Settings):
         default_factory=dict, title="Repeats", description="How often an epoch shows the images whose names begin with a prefix."
     )
     bf16: bool = Field(
-        default=False, title="bfloat16", description="Train in bfloat16, which halves the time on processors that have it (AVX512-BF16, AMX)."
+        default=False,
+        title="bfloat16",
+        description="Train in bfloat16, which halves the time on processors that have it (AVX512-BF16, AMX).",
     )
     threads: int = Field(default=2, ge=1, title="Threads", description="CPU threads.")
     stages: tuple[Stage, ...] = Field(title="Stages", description="Stages, in their order.")

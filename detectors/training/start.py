@@ -46,7 +46,9 @@ def load_exported(model: nn.Module, path: Path, images: torch.Tensor) -> None:
     model.eval()
     layers, weights = in_forward_order(model, images[:1]), convolutions(path)
     if [tuple(layer.weight.shape) for layer, _ in layers] != [tuple(weight.shape) for weight, _ in weights]:
-        raise ValueError(f"{path}: not an export of this architecture: {len(weights)} convolutions, the model has {len(layers)}, or their sizes differ")
+        raise ValueError(
+            f"{path}: not an export of this architecture: {len(weights)} convolutions, the model has {len(layers)}, or their sizes differ"
+        )
     measured: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def measure(module: nn.Module, _: object, output: torch.Tensor) -> None:
