@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -32,12 +33,16 @@ class Record(BaseModel):
 
 
 class ModelRecord(Record):
-    """A model: file name and SHA-256, execution providers, and the gate of a re-ID model (cosine distance)."""
+    """A model: file name and SHA-256, execution providers, and the gate of a re-ID model (cosine distance).
+
+    ``warm_up``: the comparison that chose the engine: its name, the median ms of a batch in each, whether it was remembered; None: no choice.
+    """
 
     file: str
     sha256: str | None
     providers: list[str]
     gate: float | None = None
+    warm_up: dict[str, Any] | None = None
 
 
 class ModelRecords(Record):
@@ -127,7 +132,8 @@ def version() -> str:
 
 def model_records(detector: Detector | None, embedder: Embedder | None) -> ModelRecords:
     def of(session: Session, gate: float | None = None) -> ModelRecord:
-        return ModelRecord(file=session.path.name, sha256=session.sha256, providers=list(session.providers), gate=gate)
+        warm_up = None if session.choice is None else asdict(session.choice)
+        return ModelRecord(file=session.path.name, sha256=session.sha256, providers=list(session.providers), gate=gate, warm_up=warm_up)
 
     session: Session | None = getattr(detector, "session", None)
     found = None if session is None else of(session)
@@ -139,7 +145,8 @@ def model_records(detector: Detector | None, embedder: Embedder | None) -> Model
 
 def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site: Site) -> str:
     """A digest of everything that determines the tracks. A run can only be resumed with the same key."""
-    inputs = config.as_dict() | {"models": models.model_dump(mode="json")}
+    untimed = {name: {"warm_up"} for name, model in models if model is not None}
+    inputs = config.as_dict() | {"models": models.model_dump(mode="json", exclude=untimed)}
     inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
     inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     inputs["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
