@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.formats.validation import validated
 from pipeline.formats.yaml_file import Key, read_yaml
 from reid.embedder import EmbedderSettings
+from tracker.following.perspective import PerspectiveSettings
 from tracker.following.settings import TrackerSettings
 from tracker.linking.association import AssociationSettings
 from tracker.linking.linker import LinkerSettings
@@ -98,6 +99,7 @@ class Config(Settings):
     detector: DetectorSettings = DetectorSettings()
     reid: EmbedderSettings = EmbedderSettings()
     tracker: TrackerSettings = TrackerSettings()
+    perspective: PerspectiveSettings = PerspectiveSettings()
     association: AssociationSettings = AssociationSettings()
     linker: LinkerSettings = LinkerSettings()
     refine: RefineSettings = RefineSettings()

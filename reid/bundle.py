@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device, Session, open_model
+from reid import published
 
 KEY = "passerby.reid"
 SEAL = "passerby.sha256"
@@ -99,17 +100,20 @@ def check_seal(path: Path, metadata: dict[str, str]) -> None:
 
 
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
-    """Open a bundle and check it against its metadata.
+    """Open a bundle and check it against its metadata. Those of an OpenVINO IR are in a file beside it, of the same name and ``.json``, or, of a
+    published model, in this package.
 
     Raises ModelError for a file that is not a model, fails its checksum, has no bundle metadata, or has another input or output than
     they state; and as ``open_model`` does.
     """
-    session = open_model(path, device, threads)
+    session = open_model(path, device, threads, any_batch=True)
     check_seal(path, session.metadata)
-    if KEY not in session.metadata:
-        raise ModelError(f"{path}: not a re-ID bundle (no {KEY!r} in its metadata); make one with passerby reid export")
+    told = session.metadata.get(KEY) if path.suffix != ".xml" else facts_of_ir(path)
+    if told is None:
+        where = f"no {KEY!r} in its metadata" if path.suffix != ".xml" else f"no {path.stem}.json beside it"
+        raise ModelError(f"{path}: not a re-ID bundle ({where}); make one with passerby reid export")
     try:
-        facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
+        facts = BundleFacts.model_validate(json.loads(told))
     except (ValidationError, json.JSONDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (KEY,), "msg": str(error)}
         raise ModelError(f"{path}: bundle metadata {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -124,6 +128,18 @@ def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (facts.mean, facts.std))
     session.accelerate(difference, (crops - mean) / std)
     return session, facts
+
+
+def facts_of_ir(path: Path) -> str | None:
+    """The metadata of an OpenVINO IR in JSON, or None. Raises ModelError if they cannot be read."""
+    beside = path.with_suffix(".json")
+    for file in (beside, published.facts_file(path)):
+        try:
+            if file is not None and file.is_file():
+                return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{file}: cannot be read ({error})") from None
+    return None
 
 
 def difference(expected: list[Any], found: list[Any]) -> str | None:

@@ -19,7 +19,11 @@ from reid.shipped import bundle_path
 class EmbedderSettings(Settings):
     """The re-ID model that turns crops of people into embeddings."""
 
-    model: str = Field(default="mpn-s", title="Model", description="A shipped name or a bundle (`.onnx`). `none`: track by motion alone.")
+    model: str = Field(
+        default="mpn-s",
+        title="Model",
+        description="A shipped name, a bundle (`.onnx`), or `retail-0287` after `passerby reid get`. `none`: track by motion alone.",
+    )
     device: Device = Field(default="auto", title="Device", description=DEVICE_HELP)
     threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
     batch: Annotated[int, Field(json_schema_extra={"unit": "crops"})] = Field(

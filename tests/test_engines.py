@@ -84,7 +84,7 @@ def session(monkeypatch):
     monkeypatch.setattr(openvino_engine, "installed", lambda: True)
     monkeypatch.setattr(openvino_engine, "best_precision", lambda: "bf16")
     made = []
-    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", lambda path, precision, threads: made.append(precision) or faster)
+    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", lambda path, precision, threads, any_batch: made.append(precision) or faster)
     return SimpleNamespace(opened=opened, faster=faster, made=made)
 
 

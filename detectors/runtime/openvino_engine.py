@@ -46,24 +46,26 @@ def weights_of(path: Path) -> Path:
 
 
 class OpenVinoEngine:
-    """A model compiled for the CPU with ``threads`` threads (0: one per core).
+    """A model compiled for the CPU with ``threads`` threads (0: one per core); ``any_batch``: for batches of any size, whatever its file says.
 
     ``metadata``: of an IR, the exporter's ``metadata.yaml`` beside it and the model's own information; of an ONNX file, none. Raises ModelError
     if openvino is not installed or cannot load it.
     """
 
-    def __init__(self, path: Path, precision: Precision = "fp32", threads: int = 0) -> None:
+    def __init__(self, path: Path, precision: Precision = "fp32", threads: int = 0, any_batch: bool = False) -> None:
         if not installed():
             raise ModelError(f"{path}: needs OpenVINO: pip install 'passerby[openvino]'")
         import openvino
 
         weights_of(path)
-        # one stream, and no busy waiting: decoding and encoding share the cores
-        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        # threads are not tied to cores: decoding, encoding and other processes share them
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         options["INFERENCE_NUM_THREADS"] = threads or (os.cpu_count() or 1)
         try:
             core = openvino.Core()
             model = core.read_model(path)
+            if any_batch:
+                model.reshape({port.get_any_name(): [-1, *list(port.get_partial_shape())[1:]] for port in model.inputs})
             compiled = core.compile_model(model, "CPU", options)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:

@@ -33,9 +33,11 @@ class Session:
     ``choice``: the warm-up that chose between two engines, or None if there was none.
     """
 
-    def __init__(self, path: Path, engine: Engine, metadata: dict[str, str], device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, engine: Engine, metadata: dict[str, str], device: Device = "cpu", threads: int = 0, any_batch: bool = False
+    ) -> None:
         self.path, self.engine, self.metadata = path, engine, metadata
-        self.device, self.threads = device, threads
+        self.device, self.threads, self.any_batch = device, threads, any_batch
         self.sha256 = sha256(*files_of(path))
         self.choice: Choice | None = None
         self.seconds = 0.0
@@ -108,7 +110,7 @@ class Session:
             if precision == "fp32" and skip_fp32:
                 continue
             try:
-                candidate = openvino_engine.OpenVinoEngine(self.path, precision, self.threads)
+                candidate = openvino_engine.OpenVinoEngine(self.path, precision, self.threads, self.any_batch)
                 differs = agree(expected, candidate.run(feeds))
             except (ModelError, RuntimeError) as error:
                 differs = str(error).splitlines()[0][:200]
@@ -133,8 +135,9 @@ def sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def open_model(path: Path, device: Device = "auto", threads: int = 0) -> Session:
-    """Open an ONNX file, or an OpenVINO IR (``.xml``), with ``threads`` threads (0: one per core).
+def open_model(path: Path, device: Device = "auto", threads: int = 0, any_batch: bool = False) -> Session:
+    """Open an ONNX file, or an OpenVINO IR (``.xml``), with ``threads`` threads (0: one per core). ``any_batch``: an IR takes batches of any size,
+    whatever its file says.
 
     It runs in fp32 until ``Session.accelerate`` finds something better. Raises ModelError for a missing file, a file that is no model, or a
     device that is not available.
@@ -144,8 +147,8 @@ def open_model(path: Path, device: Device = "auto", threads: int = 0) -> Session
     if path.suffix == ".xml":
         if device in GPU:
             raise ModelError(f"{path}: device {device!r} does not run OpenVINO files; use device 'auto' or 'openvino'")
-        ir = openvino_engine.OpenVinoEngine(path, "fp32", threads)
-        return Session(path, ir, ir.metadata, device, threads)
+        ir = openvino_engine.OpenVinoEngine(path, "fp32", threads, any_batch)
+        return Session(path, ir, ir.metadata, device, threads, any_batch)
     if device == "openvino" and not openvino_engine.installed():
         raise ModelError(f"{path}: device 'openvino' is not available: pip install 'passerby[openvino]'; or use device 'auto' or 'cpu'")
     onnx = OnnxRuntimeEngine(path, device, threads)

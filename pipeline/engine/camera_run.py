@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipeline.engine.tracklet_builder import TrackletBuilder
 from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame, Progress
 from tracker import DeepSort, Tracks
+from tracker.following.perspective import Perspective
 
 
 @dataclass
@@ -24,7 +25,8 @@ class CameraResult:
     """Counts of one camera.
 
     Frames: ``processed``, ``skipped`` (by ``every`` and ``start``), ``failed`` (not decodable), ``detected`` (processed by the detector).
-    Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
+    Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks. ``screened``: boxes that the
+    perspective changed, by how; frames that a resumed run replays do not count.
     """
 
     camera: Camera
@@ -37,6 +39,7 @@ class CameraResult:
     embedded: int = 0
     confident: int = 0
     last_time: float = 0.0
+    screened: dict[str, int] = field(default_factory=dict)
 
     @property
     def progress(self) -> Progress:
@@ -55,6 +58,8 @@ class CameraRun:
         self.high = config.tracker.high_threshold
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker, first_id)
+        self.perspective = Perspective(config.perspective, self.high)
+        self.result.screened = self.perspective.counts
         self.scene = StillScene(config.motion_gate)
         self.last_detections = Detections.empty()  # of the last frame that the detector processed
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
@@ -67,13 +72,15 @@ class CameraRun:
         return True
 
     def detections(self, frame: Frame, detected: Detections | None) -> Detections:
-        """The given boxes or tracks of this frame, else ``detected``; None: the detector was skipped, so the last detections are reused."""
+        """The given boxes or tracks of this frame, else ``detected``, as the perspective leaves them; None: the detector was skipped, so the last
+        detections are reused.
+        """
         camera, number = self.camera, frame.index + 1
         if camera.tracks is not None:  # used unchanged, also outside the areas
             return camera.tracks.detections(number)
         if camera.boxes is not None:
-            return within(camera.boxes.at(number), camera.area)
-        return self.last_detections if detected is None else within(detected, camera.area)
+            return self.perspective.screen(within(camera.boxes.at(number), camera.area))
+        return self.last_detections if detected is None else self.perspective.screen(within(detected, camera.area))
 
     def wanted(self, frame: Frame, detections: Detections) -> np.ndarray:
         """Rows of ``detections`` to embed."""
@@ -87,7 +94,11 @@ class CameraRun:
         self.result.embedded += len(embeddings or ())
         given = self.camera.tracks
         if given is None:
-            return self.tracker.update(detections, frame.time, None if embeddings is None else partial(_rows_of, embeddings))
+            tracks = self.tracker.update(detections, frame.time, None if embeddings is None else partial(_rows_of, embeddings))
+            height, width = frame.image.shape[:2]
+            self.perspective.learn(tracks.ids, tracks.boxes, tracks.scores, tracks.visibility, frame.time, width, height)
+            self.perspective.forget(self.tracker.held)
+            return tracks
         return given.tracks(frame.index + 1, frame.time, list(embeddings or ()))
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:

@@ -56,7 +56,8 @@ class CameraRecord(Record):
     """A camera: its source (size in px, rate in frames per second, duration in seconds) and its counts.
 
     ``frames_in`` = ``processed`` + ``skipped`` (by ``every`` and ``start``) + ``failed`` (not decodable). ``frames_detected``: frames that the
-    detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``error``: why the source ended early.
+    detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``boxes_screened``: boxes that the learnt
+    perspective dropped, split, or scored down. ``error``: why the source ended early.
     """
 
     path: str
@@ -74,6 +75,7 @@ class CameraRecord(Record):
     detections_embedded: int
     error: str | None
     warnings: list[str]
+    boxes_screened: dict[str, int] = {}
 
 
 class Timing(Record):
@@ -180,6 +182,7 @@ def camera_record(result: CameraResult) -> CameraRecord:
         frames_detected=result.detected,
         detections_confident=result.confident,
         detections_embedded=result.embedded,
+        boxes_screened=dict(result.screened),
         error=progress.error if result.ended else None,
         warnings=progress.warnings,
     )
