@@ -2,6 +2,7 @@
 
     python benchmarks/detector_speed.py                       # the shipped detectors, and YOLO11n exported by ultralytics ([train])
     python benchmarks/detector_speed.py --detector mine.onnx --size 640
+    python benchmarks/detector_speed.py --device cpu openvino # ONNX Runtime and OpenVINO side by side ([openvino])
 
 YOLO11n has random weights here: it finds nothing, but costs the same. The detectors take turns, so that a slow moment of the machine
 affects all of them. The median over the rounds is printed, and its ratio to YOLO11n's.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ import numpy as np
 from rounds import in_turns
 
 from detectors.load import WEIGHTS, DetectorSettings, load_detector
+from detectors.runtime.errors import ModelError
 
 
 def yolo11n(folder: Path, size: int) -> Path:
@@ -40,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", nargs="*", default=[], help="other models (.onnx)")
     parser.add_argument("--size", type=int, nargs="*", default=[], help="input sizes (longest side) besides each model's own")
+    parser.add_argument("--device", nargs="*", default=["cpu"], choices=["cpu", "openvino"])
     parser.add_argument("--picture", type=int, nargs=2, default=[768, 576], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--threads", type=int, nargs="*", default=[2, 1])
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 4])
@@ -52,13 +56,17 @@ def main() -> None:
             models = {"yolo11n": yolo11n(Path(scratch), 640)} | models
         pictures = [picture(*options.picture, seed) for seed in range(max(options.batch))]
         ways = {}
-        for name, path in models.items():
-            for threads in options.threads:
-                own = load_detector(str(path), DetectorSettings(device="cpu", threads=threads))
-                for size in dict.fromkeys([own.size, *options.size]):
-                    detector = load_detector(str(path), DetectorSettings(size=size, device="cpu", threads=threads))
-                    for batch in options.batch:
-                        ways[name, size, threads, batch] = partial(detector.detect, pictures[:batch])
+        for (name, path), device, threads in product(models.items(), options.device, options.threads):
+            try:
+                own = load_detector(str(path), DetectorSettings(device=device, threads=threads))
+            except ModelError as error:
+                print(error)
+                continue
+            label = name if len(options.device) == 1 else f"{name}, {own.session.providers[0]}"
+            for size in dict.fromkeys([own.size, *options.size]):
+                detector = load_detector(str(path), DetectorSettings(size=size, device=device, threads=threads))
+                for batch in options.batch:
+                    ways[label, size, threads, batch] = partial(detector.detect, pictures[:batch])
         took = {way: [ms / way[-1] for ms in times] for way, times in in_turns(ways, options.rounds).items()}
     width, height = options.picture
     print(f"{width}x{height} images, letterbox, model and NMS; ms per image, median and minimum of {options.rounds} rounds")

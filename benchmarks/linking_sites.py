@@ -1,6 +1,6 @@
 """Linking on sites that the model never saw, all with one set of defaults: pairs of tracklets, and what is said of them.
 
-python benchmarks/linking_sites.py --market MARKET-1501 --cuhk03 CUHK03 [--cache FOLDER] [--reid NAME] [--set KEY=VALUE] [--ablate] [--fit] [--without SET]
+python benchmarks/linking_sites.py --market MARKET-1501 --cuhk03 CUHK03 [--cache FOLDER] [--reid NAME] [--set KEY=VALUE] [--ablate] [--fit] [--without SET] [--small]
 
 CUHK03 lies as PERSON/CAMERA_n.jpg, in any folders (its labelled pictures, two cameras). A site is some people of a set; a tracklet some pictures of
 one in a camera, embeddings averaged. Each walks through once: the tracklets of a person follow each other 5 to 600 seconds apart, log-uniform, and last
@@ -15,7 +15,7 @@ one in a camera, embeddings averaged. Each walks through once: the tracklets of 
 Printed: pair F1 (precision, recall), mean over sites; log loss of pairs that are neighbours, over the entropy of their share of matches; expected
 calibration error of confidence, in ten bins, of whether most of the rest of a tracklet's identity is its person (of one alone: whether that person has no
 other tracklet); and of identities of two tracklets and more that are said 0.9 on average, the share that is pure. ``--fit``: the weights anew, from the
-other people; ``--ablate``: parts left out, each time with weights fitted anew. ``--without cuhk03``: fitted without that.
+other people; ``--small``: of fewer pictures, for slow models; ``--ablate``: parts left out, each time with weights fitted anew. ``--without cuhk03``: fitted without that.
 """
 
 from __future__ import annotations
@@ -68,12 +68,26 @@ class Pictures:
             yield mine[np.argsort(self.when[mine], kind="stable")]
 
 
-def read(market: Path, cuhk03: Path, embedder: Embedder, cache: Path | None) -> dict[str, Pictures]:
+SMALL = 400, 4, 60  # people of CUHK03, last picture of each in a camera, people of Market-1501
+
+
+def some_of(paths: list[Path]) -> list[Path]:
+    """The pictures of CUHK03 for slow models."""
+    chosen = set(np.random.default_rng(0).permutation(sorted({path.parent.name for path in paths}))[: SMALL[0]].tolist())
+    return [path for path in paths if path.parent.name in chosen and int(path.stem[3:]) <= SMALL[1]]
+
+
+def read(market: Path, cuhk03: Path, embedder: Embedder, cache: Path | None, small: bool = False) -> dict[str, Pictures]:
     sets = {}
     paths = sorted(path for path in cuhk03.rglob("c?_?.jpg"))
+    if small:
+        paths = some_of(paths)
     ids, cameras = np.array([int(path.parent.name) + 1 for path in paths]), np.array([int(path.name[1]) for path in paths])
     sets["cuhk03"] = Pictures(embedded(embedder, paths, cameras, cache=cache), ids, cameras, np.arange(len(ids)))
     split = read_split(market, "gallery")
+    if small:
+        known = np.unique(split.ids[split.ids > 0])
+        split = split.take(np.flatnonzero(np.isin(split.ids, np.random.default_rng(0).permutation(known)[: SMALL[2]])))
     frame = np.array([int(re.search(r"s(\d)_(\d+)", path.name)[0][1:].replace("_", "")) for path in split.paths])  # type: ignore[index]
     sets["market"] = Pictures(embedded(embedder, split.paths, split.cameras, cache=cache), split.ids, split.cameras, frame)
     rng = np.random.default_rng(0)  # the people of replay.py, so that embeddings serve both
@@ -109,7 +123,7 @@ def site(pictures: Pictures, people: np.ndarray, size: tuple[int, int], rng: np.
 
 def staff(pictures: Pictures, people: np.ndarray, rng: np.random.Generator) -> Case:
     """One with a tracklet for each picture, 15 in one or two cameras."""
-    first, *others = rng.choice(people, 16, replace=False).tolist()
+    first, *others = rng.choice(people, min(16, len(people)), replace=False).tolist()
     groups = [np.array([row]) for mine in pictures.of(first) for row in mine]
     for person in others:
         mine = list(pictures.of(person))
@@ -309,10 +323,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--without", default="", help="a set that weights are fitted without")
     args = parser.parse_args()
     embedder = Embedder(args.reid)
-    sets = read(args.market, args.cuhk03, embedder, args.cache)
+    sets = read(args.market, args.cuhk03, embedder, args.cache, args.small)
     sites = cases(sets, fitted=False, seed=args.seed)
     settings = calibrated(load_config(sets=args.set).association, reid_facts(embedder))
     if not args.fit:

@@ -14,7 +14,7 @@ from detectors.detections import Detections
 from detectors.heads import HeadName
 from detectors.onnx import OnnxDetector
 from detectors.runtime.errors import ModelError
-from detectors.runtime.session import Device
+from detectors.runtime.session import DEVICE_HELP, Device
 from detectors.runtime.settings import Pixels, Settings, Share
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -39,7 +39,8 @@ class DetectorSettings(Settings):
     model: str = Field(
         default="person-s",
         title="Model",
-        description="A shipped name (`person-s`, `person-n`), one that `passerby detector get` brought (`yolox-s`), an `.onnx` file, or a model that ultralytics opens (`yolo11m.pt`).",
+        description="A shipped name (`person-s`, `person-n`), one that `passerby detector get` brought (`yolox-s`), an `.onnx` file, an OpenVINO IR "
+        "(`.xml`, or its folder), or a model that ultralytics opens (`yolo11m.pt`).",
     )
     confidence: Share = Field(
         default=0.1,
@@ -56,7 +57,7 @@ class DetectorSettings(Settings):
     head: HeadName | None = Field(
         default=None,
         title="Output head",
-        description="Format of the output of an `.onnx` file (docs/detector.md has a table). Default: recognised by shape and values.",
+        description="Format of the output of an `.onnx` or `.xml` file (docs/detector.md has a table). Default: recognised by shape and values.",
     )
     classes: Annotated[tuple[str | int, ...], Field(min_length=1), BeforeValidator(several)] | None = Field(
         default=None,
@@ -64,7 +65,7 @@ class DetectorSettings(Settings):
         description="Names or indices of the model's classes to detect. Default: all that mean a person (`person`, `pedestrian`, `human`, ...). Also of "
         "given boxes and tracks that state classes.",
     )
-    device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
+    device: Device = Field(default="auto", title="Device", description=DEVICE_HELP)
     threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
 
 
@@ -74,7 +75,8 @@ def shipped() -> list[str]:
 
 
 def load_detector(model: str | None = None, settings: DetectorSettings | None = None) -> Detector:
-    """Open a shipped or downloaded detector by name, an ``.onnx`` file, or anything that ``ultralytics.YOLO`` opens.
+    """Open a shipped or downloaded detector by name, an ``.onnx`` file, an OpenVINO IR (``.xml``, or a folder with one), or anything that
+    ``ultralytics.YOLO`` opens.
 
     Raises ModelError if there is no such model or it is not a person detector.
     """
@@ -84,19 +86,23 @@ def load_detector(model: str | None = None, settings: DetectorSettings | None = 
         path = WEIGHTS / f"{model}.onnx"
     elif catalogue.known_name(model):
         path = catalogue.cached(model)
-    elif model.endswith(".onnx"):
+    elif model.endswith((".onnx", ".xml")):
         path = Path(model)
+    elif len(irs := list(Path(model).glob("*.xml"))) == 1:
+        path = irs[0]
     elif Path(model).suffix or Path(model).is_dir():
         from detectors.ultralytics_backend import UltralyticsDetector
 
+        if settings.device == "openvino":
+            raise ModelError(f"{model}: device 'openvino' runs .onnx and .xml files; use device 'auto' or 'cpu'")
         device = None if settings.device == "auto" else {"tensorrt": "cuda"}.get(settings.device, settings.device)
         if settings.head is not None:
-            raise ModelError(f"{model}: detector.head is for .onnx files; ultralytics reads its own models")
+            raise ModelError(f"{model}: detector.head is for .onnx and .xml files; ultralytics reads its own models")
         return UltralyticsDetector(model, settings.confidence, settings.iou, settings.size, device, settings.classes)
     else:
         raise ModelError(
             f"detector {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or get one by name "
-            "(passerby detector get yolox-s), or give an .onnx file or a model for ultralytics (yolo11m.pt)"
+            "(passerby detector get yolox-s), or give an .onnx or OpenVINO file (.xml) or a model for ultralytics (yolo11m.pt)"
         )
     return OnnxDetector(
         path, settings.confidence, settings.iou, settings.size, settings.device, settings.threads, settings.head, settings.classes

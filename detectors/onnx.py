@@ -1,4 +1,4 @@
-"""Detectors in ONNX. Head, classes of people and input size are read from the model, or given."""
+"""Detectors in ONNX or OpenVINO IR. Head, classes of people and input size are read from the model, or given."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from detectors.heads import COCO_91, HEADS, HeadName, Scene, listed, of_each, re
 from detectors.letterbox import Fit, as_bgr, input_size
 from detectors.metadata import read_metadata
 from detectors.person_class import person_classes
-from detectors.preparation import TYPES, place, to_input
+from detectors.preparation import KINDS, place, to_input
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device, Session, open_model
 
+MAX_SCORE_CHANGE = 0.02  # root mean square of a faster engine's scores against fp32; bf16 has 0.007, a misread INT8 model 0.1
+MAX_BOX_CHANGE = 0.03  # of the input's longest side; bf16 has 0.012 on noise, where boxes are vague
 log = logging.getLogger(__name__)
 
 
@@ -49,24 +51,23 @@ class Layout:
 
 def read_input(session: Session) -> Layout:
     """What the inputs of a model say. Raises ModelError if they are not images, with or without their sizes."""
-    first, *others = session.session.get_inputs()
+    first, *others = session.inputs
     shape = session.input_shape
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ModelError(f"{session.path}: a detector takes (batch, 3, height, width), this model takes {shape}")
-    if first.type not in TYPES:
+    if first.kind not in KINDS:
         raise ModelError(f"{session.path}: a detector takes images in float or uint8, this model takes {first.type}")
     sized = None
     if others:
-        kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float)": np.float32}
-        if len(others) > 1 or others[0].type not in kinds or list(others[0].shape)[1:] != [2]:
-            told = ", ".join(f"{entry.name} {entry.shape}" for entry in others)
+        if len(others) > 1 or others[0].kind not in (np.int64, np.int32, np.float32) or others[0].shape[1:] != (2,):
+            told = ", ".join(f"{entry.name} {list(entry.shape)}" for entry in others)
             raise ModelError(f"{session.path}: takes more than images and their sizes: {told}")
-        sized = kinds[others[0].type]
+        sized = others[0].kind
     last = shape[1] != 3
     height, width = (shape[1], shape[2]) if last else (shape[2], shape[3])
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     batch = shape[0] if isinstance(shape[0], int) else None
-    return Layout((), fixed=fixed, batch=batch, kind=TYPES[first.type], channels_last=last, sized=sized)
+    return Layout((), fixed=fixed, batch=batch, kind=first.kind, channels_last=last, sized=sized)
 
 
 def read_layout(session: Session, head: HeadName | None = None, classes: Sequence[str | int] | None = None) -> Layout:
@@ -137,10 +138,8 @@ def probe(session: Session, layout: Layout, size: int) -> tuple[list[np.ndarray]
     small = (3 * layout.stride, 4 * layout.stride)
     message = ""
     for rows, columns in [layout.fixed] if layout.fixed else [small, (size, size)]:
-        noise = np.random.default_rng(0).integers(60, 190, (rows // 16 + 1, columns // 16 + 1, 3), np.uint8)
-        picture = cv2.resize(noise, (columns, rows), interpolation=cv2.INTER_CUBIC)
         try:
-            outputs = infer(session, layout, [picture], "rgb")
+            outputs = infer(session, layout, [noise(rows, columns)], "rgb")
         except Exception as error:  # onnxruntime raises many untyped pybind exceptions
             message = message or f"does not run on a {columns}x{rows} image ({str(error).splitlines()[0][:120]})"
             continue
@@ -150,14 +149,25 @@ def probe(session: Session, layout: Layout, size: int) -> tuple[list[np.ndarray]
     raise ModelError(f"{session.path}: {message}")
 
 
-def infer(session: Session, layout: Layout, images: Sequence[np.ndarray], colours: Any) -> list[np.ndarray]:
-    """Run (rows, columns, 3) uint8 BGR images of one size; a model of a fixed batch gets its first image again in the places left."""
+def noise(rows: int, columns: int) -> np.ndarray:
+    """A (rows, columns, 3) uint8 picture of smooth noise."""
+    coarse = np.random.default_rng(0).integers(60, 190, (rows // 16 + 1, columns // 16 + 1, 3), np.uint8)
+    return cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+
+
+def feeds_of(layout: Layout, images: Sequence[np.ndarray], colours: Any) -> tuple[np.ndarray, ...]:
+    """What the inputs of a model take for (rows, columns, 3) uint8 BGR images of one size; a fixed batch gets the first again in the places left."""
     filled = [*images, *[images[0]] * ((layout.batch or 0) - len(images))]
     batch = to_input(filled, colours, layout.kind, layout.channels_last)
     if layout.sized is None:
-        return session.run(batch)
+        return (batch,)
     rows, columns = images[0].shape[:2]
-    return session.run(batch, np.array([[columns, rows]] * len(filled), layout.sized))
+    return batch, np.array([[columns, rows]] * len(filled), layout.sized)
+
+
+def infer(session: Session, layout: Layout, images: Sequence[np.ndarray], colours: Any) -> list[np.ndarray]:
+    """The outputs for (rows, columns, 3) uint8 BGR images of one size."""
+    return session.run(*feeds_of(layout, images, colours))
 
 
 def scene_of(session: Session, layout: Layout, outputs: Sequence[np.ndarray], rows: int, columns: int) -> Scene:
@@ -174,8 +184,30 @@ def nms(boxes: np.ndarray, scores: np.ndarray, iou: float, max_detections: int =
     return kept[:max_detections]
 
 
+def difference(layout: Layout, scene: Scene, expected: list[Any], found: list[Any]) -> str | None:
+    """What differs too much between two engines' outputs for the same images, or None.
+
+    Scores may differ by ``MAX_SCORE_CHANGE`` (root mean square); 95 % of the boxes, where a model gives one for each cell, by
+    ``MAX_BOX_CHANGE`` of the input's longest side. Models that list their best boxes list those of noise in any order, so only their scores are compared.
+    """
+    head, boxes, scores = HEADS[layout.heads[0]], [], []
+    for outputs in (expected, found):
+        decoded = head.decode(of_each(outputs, layout.batch or 1)[0], layout.people, 0.0, scene)
+        boxes.append(decoded[0])
+        scores.append(decoded[1] if head.nms else np.sort(decoded[1]))
+    if scores[0].shape != scores[1].shape:
+        return f"it gives {len(scores[1])} boxes instead of {len(scores[0])}"
+    if not scores[0].size:
+        return None
+    change = float(np.sqrt(np.mean((scores[1] - scores[0]) ** 2)))
+    if not change <= MAX_SCORE_CHANGE:  # also NaN
+        return f"scores differ by {change:.2g} (root mean square) from those in fp32"
+    moved = float(np.percentile(np.abs(boxes[1] - boxes[0]).max(1), 95)) / scene.side if head.nms else 0.0
+    return None if moved <= MAX_BOX_CHANGE else f"boxes differ by {moved:.1%} of the input's side from those in fp32"
+
+
 class OnnxDetector:
-    """A detector in ONNX with any head of ``HEADS``.
+    """A detector in ONNX or OpenVINO IR with any head of ``HEADS``.
 
     ``confidence``: least score; ``iou``: NMS threshold. ``size``: longest side of a dynamic input in pixels; None: as the model's
     metadata say. ``head``, ``classes``: as in ``read_layout``. Images of one shape run as one batch if the model allows it. Warns once if
@@ -199,6 +231,7 @@ class OnnxDetector:
         self.size = size or read_metadata(self.session.metadata).size
         if size and self.layout.fixed and max(self.layout.fixed) != size:
             log.warning("%s: takes %dx%d px only; detector.size=%d is not used", path.name, *self.layout.fixed[::-1], size)
+        self._accelerate()
         self.first = FirstFrames(
             f"{path.name} (read as {' or '.join(self.layout.heads)}, classes {', '.join(map(str, self.layout.people))})",
             "If there are people in them, the model may be misread: see detector.head and detector.classes",
@@ -225,6 +258,16 @@ class OnnxDetector:
                 for (index, _, fit), output in zip(chunk, of_each(outputs, self.layout.batch or len(chunk)), strict=False):
                     found[index] = self._detections(output, scene, fit)
         return found
+
+    def _accelerate(self) -> None:
+        """Let the session choose its engine, on noise of the shape of a wide picture."""
+        rows, columns = self.layout.fixed or self._input_size(9, 16)
+        feeds = feeds_of(self.layout, [noise(rows, columns)], HEADS[self.layout.heads[0]].colours)
+
+        def agree(expected: list[Any], found: list[Any]) -> str | None:
+            return difference(self.layout, scene_of(self.session, self.layout, expected, rows, columns), expected, found)
+
+        self.session.accelerate(agree, *feeds)
 
     def _input_size(self, height: int, width: int) -> tuple[int, int]:
         if HEADS[self.layout.heads[0]].placement == "stretch":

@@ -11,9 +11,7 @@ import numpy as np
 from detectors.heads import Colours, Placement
 from detectors.letterbox import Fit, letterbox, stretch
 
-TYPES: dict[str, Any] = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8,
-}  # fmt: skip
+KINDS = (np.float32, np.float16, np.float64, np.uint8)  # types of inputs that take pictures
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue, in 0..255
 
 

@@ -16,6 +16,7 @@ from pipeline.formats.validation import validated
 from pipeline.formats.wall_clock import check_pattern, time_zone
 from pipeline.formats.yaml_file import Key, read_yaml
 from reid.embedder import EmbedderSettings
+from tracker.following.perspective import PerspectiveSettings
 from tracker.following.settings import TrackerSettings
 from tracker.linking.association import AssociationSettings
 from tracker.linking.linker import LinkerSettings
@@ -183,6 +184,7 @@ class Config(Settings):
     detector: DetectorSettings = DetectorSettings()
     reid: EmbedderSettings = EmbedderSettings()
     tracker: TrackerSettings = TrackerSettings()
+    perspective: PerspectiveSettings = PerspectiveSettings()
     association: AssociationSettings = AssociationSettings()
     linker: LinkerSettings = LinkerSettings()
     refine: RefineSettings = RefineSettings()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detectors.runtime.errors import ModelError
 from detectors.runtime.session import Device, Session, open_model
+from reid import published
 
 KEY = "passerby.reid"
 SEAL = "passerby.sha256"
 UNSEALED = "?" * 64  # placeholder for the SHA-256 of the file
+WARM_UP_CROPS = 8
+MIN_COSINE = 0.995  # of embeddings by a faster engine to those in fp32
 
 
 class Calibration(BaseModel):
@@ -96,27 +100,53 @@ def check_seal(path: Path, metadata: dict[str, str]) -> None:
 
 
 def open_bundle(path: Path, device: Device = "auto", threads: int = 0) -> tuple[Session, BundleFacts]:
-    """Open a bundle and check it against its metadata.
+    """Open a bundle and check it against its metadata. Those of an OpenVINO IR are in a file beside it, of the same name and ``.json``, or, of a
+    published model, in this package.
 
     Raises ModelError for a file that is not a model, fails its checksum, has no bundle metadata, or has another input or output than
     they state; and as ``open_model`` does.
     """
-    session = open_model(path, device, threads)
+    session = open_model(path, device, threads, any_batch=True)
     check_seal(path, session.metadata)
-    if KEY not in session.metadata:
+    told = session.metadata.get(KEY) if path.suffix != ".xml" else facts_of_ir(path)
+    if told is None:
+        where = f"no {KEY!r} in its metadata" if path.suffix != ".xml" else f"no {path.stem}.json beside it"
         raise ModelError(
-            f"{path}: not a re-ID bundle (no {KEY!r} in its metadata); make one with passerby reid export, or, of another project's network, with passerby reid wrap"
+            f"{path}: not a re-ID bundle ({where}); make one with passerby reid export, or, of another project's network, with passerby reid wrap"
         )
     try:
-        facts = BundleFacts.model_validate(json.loads(session.metadata[KEY]))
+        facts = BundleFacts.model_validate(json.loads(told))
     except (ValidationError, json.JSONDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (KEY,), "msg": str(error)}
         raise ModelError(f"{path}: bundle metadata {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    takes, gives = session.input_shape, session.session.get_outputs()[0].shape
+    takes, gives = session.input_shape, list(session.outputs[0].shape)
     if list(takes[1:]) != [3, facts.height, facts.width]:
         raise ModelError(f"{path}: the model takes {takes}, but its metadata state 3 x {facts.height} x {facts.width}")
     if isinstance(takes[0], int):
         raise ModelError(f"{path}: has a fixed batch of {takes[0]} crops; a bundle needs a dynamic batch")
     if gives[-1] != facts.dimension:
         raise ModelError(f"{path}: the model gives {gives}, but its metadata state {facts.dimension} dimensions")
+    crops = np.random.default_rng(0).integers(0, 256, (WARM_UP_CROPS, 3, facts.height, facts.width)).astype(np.float32)
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (facts.mean, facts.std))
+    session.accelerate(difference, (crops - mean) / std)
     return session, facts
+
+
+def facts_of_ir(path: Path) -> str | None:
+    """The metadata of an OpenVINO IR in JSON, or None. Raises ModelError if they cannot be read."""
+    beside = path.with_suffix(".json")
+    for file in (beside, published.facts_file(path)):
+        try:
+            if file is not None and file.is_file():
+                return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{file}: cannot be read ({error})") from None
+    return None
+
+
+def difference(expected: list[Any], found: list[Any]) -> str | None:
+    """What differs too much between two engines' embeddings of the same crops, or None."""
+    before, after = expected[0], found[0]
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    least = float(((before * after).sum(1) / np.maximum(lengths, 1e-12)).min())
+    return None if least >= MIN_COSINE else f"embeddings have a cosine of {least:.4f} to those in fp32"

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from detectors.letterbox import as_bgr
-from detectors.runtime.session import Device
+from detectors.runtime.session import DEVICE_HELP, Device
 from detectors.runtime.settings import Settings
 from reid.bundle import open_bundle
 from reid.shipped import bundle_path
@@ -19,8 +19,12 @@ from reid.shipped import bundle_path
 class EmbedderSettings(Settings):
     """The re-ID model that turns crops of people into embeddings."""
 
-    model: str = Field(default="mpn-s", title="Model", description="A shipped name or a bundle (`.onnx`). `none`: track by motion alone.")
-    device: Device = Field(default="auto", title="Device", description="Where the model runs. `auto`: CUDA if available, else the CPU.")
+    model: str = Field(
+        default="mpn-s",
+        title="Model",
+        description="A shipped name, a bundle (`.onnx`), or `retail-0287` after `passerby reid get`. `none`: track by motion alone.",
+    )
+    device: Device = Field(default="auto", title="Device", description=DEVICE_HELP)
     threads: int = Field(default=0, ge=0, title="Threads", description="CPU threads. 0: one per core.")
     batch: Annotated[int, Field(json_schema_extra={"unit": "crops"})] = Field(
         default=16, ge=1, title="Batch size", description="Maximum number of crops per inference."

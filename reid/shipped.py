@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from detectors.runtime.errors import ModelError
+from reid.published import PUBLISHED, downloaded
 
 log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -28,7 +29,8 @@ def shipped() -> list[str]:
 
 
 def bundle_path(model: str) -> Path:
-    """The file of a shipped name, also of an earlier name of it, or of a path that ends in ``.onnx``.
+    """The file of a shipped name, also of an earlier name of it, of a published model that was downloaded, or of a path that ends in ``.onnx`` or
+    ``.xml``.
 
     Raises ModelError for any other name; that of a removed bundle with its replacement.
     """
@@ -37,11 +39,15 @@ def bundle_path(model: str) -> Path:
         model = RENAMED[model]
     if model in shipped():
         return WEIGHTS / f"{model}.onnx"
-    if model.endswith(".onnx"):
+    if model.endswith((".onnx", ".xml")):
         return Path(model)
+    if model in PUBLISHED:
+        return downloaded(model)
     if model in REPLACED:
         raise ModelError(
             f"re-ID model {model!r} is no longer shipped: use {REPLACED[model]}, whose embeddings cannot be compared with it, "
             f"or take {model}.onnx from reid/weights/ of commit {LAST_COMMIT}"
         )
-    raise ModelError(f"re-ID model {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}; or give a bundle (.onnx)")
+    raise ModelError(
+        f"re-ID model {model!r}: unknown; shipped are {', '.join(shipped()) or 'none'}, to download {', '.join(PUBLISHED)}; or give a bundle (.onnx)"
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from detectors.runtime.session import Session
 
 settings.register_profile("same", derandomize=True)  # a failure here is a failure anywhere
 settings.load_profile("same")
@@ -36,3 +40,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: two workers then end at about the same time."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+ACCELERATE = Session.accelerate
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_engine() -> Iterator[None]:
+    """``auto`` does not measure which engine is faster: results then do not depend on the machine. ``test_engines`` tests that it does."""
+
+    def by_name_only(session: Session, *given: Any) -> None:
+        if session.device != "auto":
+            ACCELERATE(session, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "accelerate", by_name_only)
+        yield

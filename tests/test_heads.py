@@ -383,7 +383,7 @@ def test_a_named_head_decides_and_must_fit(tmp_path):
         opened(path, head="end2end")
     with pytest.raises(ValueError, match="head"):
         DetectorSettings(head="yolo")
-    with pytest.raises(ModelError, match=r"detector\.head is for \.onnx files"):
+    with pytest.raises(ModelError, match=r"detector\.head is for \.onnx and \.xml files"):
         load_detector("yolo11n.pt", DetectorSettings(head="yolov8"))
 
 

@@ -16,4 +16,4 @@ def commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = found.stdout.split()
-    return lines[0] if found.returncode == 0 and lines[1:] == [f"{here.name}/"] else None
+    return lines[0] if found.returncode == 0 and lines[1:] == ["detectors/runtime/"] else None

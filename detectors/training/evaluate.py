@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from detectors.load import Detector
+from detectors.training.label_files import read_labels
 
 HEIGHTS = {"under_32": (0, 32), "32_to_96": (32, 96), "over_96": (96, np.inf)}
 IOUS = np.linspace(0.5, 0.95, 10).round(2)  # COCO's
 CONFIDENT_SCORE = 0.6  # the tracker's `high`; exported models are calibrated to it
-Sample = tuple[np.ndarray, np.ndarray]
+IN_IGNORED = 0.5  # share of a box within an ignored one from which it counts neither as right nor as wrong
+
+
+class Sample(NamedTuple):
+    """An image (h, w, 3) uint8 BGR, the (n, 4) true ``boxes`` of people, and (m, 4) ``ignored`` boxes in which nothing is judged."""
+
+    picture: np.ndarray
+    boxes: np.ndarray
+    ignored: np.ndarray = np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,18 @@ def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
+def share_within(boxes: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """(n, m) share of each of (n, 4) boxes that lies within each of (m, 4) areas."""
+    low, high = np.maximum(boxes[:, None, :2], areas[None, :, :2]), np.minimum(boxes[:, None, 2:], areas[None, :, 2:])
+    sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return np.prod(np.maximum(high - low, 0), axis=2) / np.maximum(sizes, 1e-9)[:, None]
+
+
+def judged(boxes: np.ndarray, taken: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """(n,) bool: boxes that count. Left out are those that match no person (``taken`` -1) and lie in an ignored box by ``IN_IGNORED``."""
+    return (taken >= 0) | ~(share_within(boxes, ignored) >= IN_IGNORED).any(1)
+
+
 def match(boxes: np.ndarray, truth: np.ndarray, iou: float = 0.5) -> np.ndarray:
     """(n,) row of ``truth`` matched to each box (sorted by score), or -1. Greedy: each box takes its best free overlap."""
     return greedy_match(overlaps(boxes, truth), iou)
@@ -76,10 +98,14 @@ def average_precision(hit: np.ndarray, people: int) -> float:
 
 
 def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
-    """Quality over pairs of (h, w, 3) uint8 BGR images and (n, 4) true boxes. Raises ValueError if there are no true boxes."""
+    """Quality over images with their true boxes. Raises ValueError if there are none.
+
+    A detection that matches no person at IoU 0.5 and lies in an ignored box by half or more is left out.
+    """
     scores, hits, found_at, heights = [], [], [], []
     pictures = 0
-    for picture, truth in samples:
+    for sample in samples:
+        picture, truth, ignored = Sample(*sample)
         found = detector.detect([picture])[0]
         order = np.argsort(-found.scores, kind="stable")
         overlap = overlaps(found.boxes[order].astype(float), truth)
@@ -87,8 +113,9 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
         taken = at_each[0]
         best = np.zeros(len(truth))  # the score at which each person is found
         best[taken[taken >= 0]] = found.scores[order][taken >= 0]
-        scores.append(found.scores[order])
-        hits.append(np.stack([one >= 0 for one in at_each], 1))
+        counts = judged(found.boxes[order].astype(float), taken, ignored)
+        scores.append(found.scores[order][counts])
+        hits.append(np.stack([one >= 0 for one in at_each], 1)[counts])
         found_at.append(best)
         heights.append(truth[:, 3] - truth[:, 1])
         pictures += 1
@@ -122,9 +149,10 @@ def evaluate(detector: Detector, samples: Iterable[Sample]) -> Quality:
 
 
 def yolo_folder(folder: Path, kinds: tuple[str, ...] = ("",)) -> Iterator[Sample]:
-    """Images and boxes of ``images/`` and ``labels/`` whose names begin with one of ``kinds``. An image without a label file has no people.
+    """Images and boxes of ``images/`` and ``labels/`` whose names begin with one of ``kinds``. An image without a label file has no people;
+    rows of class 1 are ignored boxes.
 
-    Raises ValueError for an image that cannot be read.
+    Raises ValueError for an image that cannot be read, or a label file as ``read_labels`` does.
     """
     for path in sorted((folder / "images").iterdir()):
         if not path.name.startswith(kinds):
@@ -132,10 +160,8 @@ def yolo_folder(folder: Path, kinds: tuple[str, ...] = ("",)) -> Iterator[Sample
         picture = cv2.imread(str(path))
         if picture is None:
             raise ValueError(f"{path}: not a readable image")
-        label = folder / "labels" / f"{path.stem}.txt"
-        rows = np.loadtxt(label, ndmin=2).reshape(-1, 5) if label.exists() and label.stat().st_size else np.zeros((0, 5))
-        size = np.array([picture.shape[1], picture.shape[0]] * 2)
-        yield picture, np.concatenate([rows[:, 1:3] - rows[:, 3:5] / 2, rows[:, 1:3] + rows[:, 3:5] / 2], 1) * size
+        labels = read_labels(folder / "labels" / f"{path.stem}.txt", picture.shape[1], picture.shape[0])
+        yield Sample(picture, labels.people, labels.ignored)
 
 
 def sequence(frames: Iterable[tuple[int, np.ndarray]], numbers: np.ndarray, boxes: np.ndarray) -> Iterator[Sample]:
@@ -144,4 +170,4 @@ def sequence(frames: Iterable[tuple[int, np.ndarray]], numbers: np.ndarray, boxe
     numbers, boxes = numbers[order], boxes[order]
     for number, image in frames:
         first, last = np.searchsorted(numbers, [number, number + 1])
-        yield image, boxes[first:last]
+        yield Sample(image, boxes[first:last])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from detectors.load import Detector
-from detectors.training.evaluate import Sample, match
+from detectors.training.evaluate import Sample, judged, match
 
 CELL, COLUMNS, HEADER = 120, 10, 24  # px, cells per row, px
 MISSED, FALSE = (40, 40, 210), (200, 120, 20)
@@ -17,13 +17,14 @@ MISSED, FALSE = (40, 40, 210), (200, 120, 20)
 def miss_sheet(detector: Detector, samples: Iterable[Sample], score: float, per_kind: int = 60) -> np.ndarray:
     """(h, w, 3) uint8 BGR: up to ``per_kind`` people missed at ``score`` (red), then false positives (blue), highest score first."""
     missed, false = [], []
-    for image, truth in samples:
+    for sample in samples:
+        image, truth, ignored = Sample(*sample)
         found = detector.detect([image])[0]
         found = found[found.scores >= score]
         found = found[np.argsort(-found.scores, kind="stable")]
         taken = match(found.boxes.astype(float), truth)
         missed += [(0.0, _cell(image, box, MISSED)) for row, box in enumerate(truth) if row not in taken]
-        wrong = np.flatnonzero(taken < 0)
+        wrong = np.flatnonzero((taken < 0) & judged(found.boxes.astype(float), taken, ignored))
         false += [(-float(found.scores[row]), _cell(image, found.boxes[row], FALSE)) for row in wrong.tolist()]
     parts = []
     for title, cells in (("missed", missed), ("false", false)):

@@ -1,4 +1,4 @@
-"""``passerby detector``: train, evaluate and export detectors."""
+"""``passerby detector``: label images for detectors, train, evaluate and export them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ from pipeline.cli.checks import (
     writable_folder,
     write_image,
 )
+from pipeline.errors import SOURCE_FAILED, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from detectors import Detector
     from detectors.training.evaluate import Sample
+    from pipeline.jobs.label import LabelCounts
 
 log = logging.getLogger(__name__)
 detector_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Get, train, evaluate and export person detectors.", epilog=EPILOG
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Get, train, evaluate and export person detectors; label images for them.",
+    epilog=EPILOG,
 )
 
 
@@ -55,6 +61,70 @@ def train_detector(
         from detectors.training.train import train
 
         print(f"trained: {train(read_recipe(config, Recipe, threads), data, writable_folder(out), resume)}")
+
+
+@detector_app.command("label")
+def label_images(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Images (file, folder, glob), folders in YOLO format (images/, labels/), and videos."),
+    ],
+    teacher: Annotated[
+        list[str],
+        typer.Option(help="Detector whose boxes become labels: as for passerby run --detector. Repeatable: several are fused."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write: images/ and labels/ in YOLO format.")],
+    mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Teachers also look at each image mirrored.")] = True,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Teachers also look at four tiles of images over 900 px.")] = False,
+    size: Annotated[
+        list[int] | None, typer.Option(min=32, help="Input size: longest side, in pixels. Repeatable: looks at several sizes are fused.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.001, help="Labelled frames per second of a video.")] = 1.0,
+    tracked: Annotated[
+        bool, typer.Option("--tracked", help="In videos, people are what a track explains; other boxes are ignored. For fixed cameras.")
+    ] = False,
+    person: Annotated[float, typer.Option(min=0, max=1, help="Minimum score of a person.")] = 0.3,
+    uncertain: Annotated[float, typer.Option(min=0, max=1, help="Minimum score of a box that training ignores.")] = 0.1,
+    added: Annotated[float, typer.Option(min=0, max=1, help="Minimum score of a person that human labels lack.")] = 0.4,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Label images and video frames with the boxes of teachers, to train a detector.
+
+    Rows of class 0 are people, rows of class 1 uncertain boxes, which training ignores. Human labels stay; boxes that meet none of them are
+    added. Run again to continue after an interruption.
+    """
+    with user_errors(), progress_log():
+        from detectors import load_detector
+        from detectors.load import DetectorSettings
+        from detectors.training.pseudo_labels import LabelThresholds
+        from detectors.training.teachers import LOW, Teachers
+        from pipeline.jobs.label import LabelRequest, label
+
+        if not uncertain <= person <= added:
+            raise UsageError(f"--uncertain {uncertain:g}, --person {person:g}, --added {added:g}: must not decrease in this order")
+        sizes: list[int | None] = [*size] if size else [None]
+        looks = [DetectorSettings(confidence=LOW, size=one, threads=threads or 0) for one in sizes]
+        opened = [load_detector(name, settings) for name in teacher for settings in looks]
+        names = [told(name, one) for name, one in zip(teacher, opened[:: len(looks)], strict=True)]
+        about = {"teachers": names, "mirror": mirror, "tiles": tiles, "sizes": size or []}
+        thresholds = LabelThresholds(person=person, uncertain=uncertain, added=added)
+        request = LabelRequest(sources, writable_folder(out), thresholds, rate, tracked, settings=about)
+
+        def tell(counts: LabelCounts) -> None:
+            if counts.images % 100 == 0:
+                log.info("%d images labelled", counts.images)
+
+        counts = label(request, Teachers(opened, mirror, tiles), tell)
+    print_figures(asdict(counts), as_json)
+    if counts.failed_sources:
+        raise typer.Exit(SOURCE_FAILED)
+
+
+def told(name: str, detector: Detector) -> str:
+    """A teacher as the record of a labelling names it: with the hash of its file, if it has one."""
+    session = getattr(detector, "session", None)
+    return name if session is None else f"{session.path.name} {session.sha256[:16]}"
 
 
 def numbered_frames(path: Path, every: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, get_args
@@ -27,6 +28,7 @@ from pipeline.cli.checks import (
     write_image,
 )
 
+log = logging.getLogger(__name__)
 reid_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, evaluate and export re-ID models.", epilog=EPILOG)
 
 
@@ -79,7 +81,9 @@ def distil_reid(
 
 @reid_app.command("eval")
 def evaluate_reid(
-    model: Annotated[str, typer.Argument(help="Shipped name, bundle (.onnx), or embeddings of any model (.npz: names, rows).")],
+    model: Annotated[
+        str, typer.Argument(help="Shipped or downloaded name, bundle (.onnx), or embeddings of any model (.npz: names, rows).")
+    ],
     data: Data,
     ranks: Annotated[
         Path | None,
@@ -127,6 +131,22 @@ def evaluate_reid(
         if ranks is not None:
             chosen = np.random.default_rng(0).permutation(len(query.ids))[:16]
             write_image(ranks, rank_sheet(query, query_rows, gallery, gallery_rows, chosen))
+
+
+@reid_app.command("get")
+def get_reid(
+    name: Annotated[str, typer.Argument(help="Published model: retail-0287 (Intel, Open Model Zoo, Apache-2.0).")],
+    url: Annotated[str | None, typer.Option(help="Folder to download from instead of the publisher's: http, https or file.")] = None,
+) -> None:
+    """Download a re-ID model that others publish, for --reid NAME. Its files are checked by SHA-256; it runs by OpenVINO."""
+    with user_errors(), progress_log():
+        from detectors.runtime import openvino_engine
+        from reid.published import get
+
+        path = get(name, url)
+    print(f"downloaded: {path}; use it with --reid {name}")
+    if not openvino_engine.installed():
+        log.warning("it needs OpenVINO: pip install 'passerby[openvino]'")
 
 
 @reid_app.command("priors")

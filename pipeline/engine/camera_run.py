@@ -18,6 +18,7 @@ from pipeline.engine.tracklet_builder import TrackletBuilder
 from pipeline.sinks.sink import Sink
 from pipeline.sources.frame import Frame, Progress
 from tracker import DeepSort, Tracks
+from tracker.following.perspective import Perspective
 
 GAP_FRAMES = 5  # a gap has at least so many times the usual distance of frames: pictures may come once a minute
 
@@ -28,7 +29,8 @@ class CameraResult:
 
     Frames: ``processed``, ``skipped`` (by ``every`` and ``start``), ``failed`` (not decodable), ``detected`` (processed by the detector).
     ``gaps``: times without frames that ended all tracks. Detections: ``confident`` (at or above the tracker's high threshold), ``embedded``. ``tracks``: finished tracks.
-    ``outputs_failed``: why a file of its outputs is incomplete, by the file's name; ``video_cuts``: see ``AnnotatedVideo``.
+    ``outputs_failed``: why a file of its outputs is incomplete, by the file's name; ``video_cuts``: see ``AnnotatedVideo``. ``screened``: boxes
+    that the perspective changed, by how; frames that a resumed run replays do not count.
     """
 
     camera: Camera
@@ -44,6 +46,7 @@ class CameraResult:
     last_time: float = 0.0
     outputs_failed: dict[str, str] = field(default_factory=dict)
     video_cuts: list[tuple[float, float]] = field(default_factory=list)
+    screened: dict[str, int] = field(default_factory=dict)
 
     @property
     def progress(self) -> Progress:
@@ -62,6 +65,8 @@ class CameraRun:
         self.high = config.tracker.high_threshold
         self.result = CameraResult(camera)
         self.tracker = DeepSort(config.tracker, first_id)
+        self.perspective = Perspective(config.perspective, self.high)
+        self.result.screened = self.perspective.counts
         self.scene = StillScene(config.motion_gate)
         self.last_detections = Detections.empty()  # of the last frame that the detector processed
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
@@ -82,13 +87,15 @@ class CameraRun:
         return True
 
     def detections(self, frame: Frame, detected: Detections | None) -> Detections:
-        """The given boxes or tracks of this frame, else ``detected``; None: the detector was skipped, so the last detections are reused."""
+        """The given boxes or tracks of this frame, else ``detected``, as the perspective leaves them; None: the detector was skipped, so the last
+        detections are reused.
+        """
         camera, number = self.camera, frame.index + 1
         if camera.tracks is not None:  # used unchanged, also outside the areas
             return camera.tracks.detections(number)
         if camera.boxes is not None:
-            return within(camera.boxes.at(number), camera.area)
-        return self.last_detections if detected is None else within(detected, camera.area)
+            return self.perspective.screen(within(camera.boxes.at(number), camera.area))
+        return self.last_detections if detected is None else self.perspective.screen(within(detected, camera.area))
 
     def wanted(self, frame: Frame, detections: Detections) -> np.ndarray:
         """Rows of ``detections`` to embed."""
@@ -107,7 +114,11 @@ class CameraRun:
         given = self.camera.tracks
         if given is None:
             embed = None if embeddings is None else partial(_rows_of, embeddings)
-            return tracks_to_stored(self.tracker.update(to_square(detections, frame.aspect), frame.time, embed), frame.aspect)
+            tracks = tracks_to_stored(self.tracker.update(to_square(detections, frame.aspect), frame.time, embed), frame.aspect)
+            height, width = frame.image.shape[:2]
+            self.perspective.learn(tracks.ids, tracks.boxes, tracks.scores, tracks.visibility, frame.time, width, height)
+            self.perspective.forget(self.tracker.held)
+            return tracks
         return given.tracks(frame.index + 1, frame.time, list(embeddings or ()))
 
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:

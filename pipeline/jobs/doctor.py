@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors.runtime.errors import ModelError
-from detectors.runtime.session import cuda_driver
+from detectors.runtime.onnxruntime_engine import cuda_driver
 
 
 class Check(NamedTuple):
@@ -62,6 +62,15 @@ def _providers() -> list[Check]:
     both = _version("onnxruntime") and _version("onnxruntime-gpu")
     hint = "onnxruntime and onnxruntime-gpu overwrite each other: uninstall both, then install one" if both else None
     checks = [Check("onnxruntime", f"{onnxruntime.__version__}, built with {', '.join(available)}", not both, hint)]
+    found = _version("openvino")
+    checks.append(
+        Check(
+            "openvino",
+            found or "not installed",
+            True if found else None,
+            None if found else "only for OpenVINO files, and faster on many CPUs: pip install 'passerby[openvino]'",
+        )
+    )
     driver = cuda_driver()
     built = "CUDAExecutionProvider" in available
     if not driver:

@@ -34,12 +34,16 @@ class Record(BaseModel):
 
 
 class ModelRecord(Record):
-    """A model: file name and SHA-256, execution providers, and the gate of a re-ID model (cosine distance)."""
+    """A model: file name and SHA-256, execution providers, and the gate of a re-ID model (cosine distance).
+
+    ``warm_up``: the comparison that chose the engine: its name, the median ms of a batch in each, whether it was remembered; None: no choice.
+    """
 
     file: str
     sha256: str | None
     providers: list[str]
     gate: float | None = None
+    warm_up: dict[str, Any] | None = None
 
 
 class ModelRecords(Record):
@@ -65,7 +69,8 @@ class CameraRecord(Record):
     """A camera: its source (size in px, rate in frames per second, duration in seconds) and its counts.
 
     ``frames_in`` = ``processed`` + ``skipped`` (by ``every`` and ``start``) + ``failed`` (not decodable). ``frames_detected``: frames that the
-    detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``error``: why the source ended early.
+    detector processed. ``detections_confident``: detections at or above the tracker's high threshold. ``boxes_screened``: boxes that the learnt
+    perspective dropped, split, or scored down. ``error``: why the source ended early.
     ``began``: wall-clock time of the source's time 0 (ISO 8601), and ``began_from`` what states it: option, file name or container; None:
     not known. ``gaps``: times without frames that ended all tracks. ``segments``: of a camera in several files. ``outputs_failed``: why a
     file of its outputs is incomplete, by the file's name. ``video_cuts``: pauses that the annotated video shortens: time of the frame after
@@ -93,6 +98,7 @@ class CameraRecord(Record):
     segments: SegmentsRecord | None = None
     outputs_failed: dict[str, str] = {}
     video_cuts: list[tuple[float, float]] = []
+    boxes_screened: dict[str, int] = {}
 
 
 class Timing(Record):
@@ -151,7 +157,8 @@ def version() -> str:
 
 def model_records(detector: Detector | None, embedder: Embedder | None) -> ModelRecords:
     def of(session: Session, gate: float | None = None) -> ModelRecord:
-        return ModelRecord(file=session.path.name, sha256=session.sha256, providers=list(session.providers), gate=gate)
+        warm_up = None if session.choice is None else asdict(session.choice)
+        return ModelRecord(file=session.path.name, sha256=session.sha256, providers=list(session.providers), gate=gate, warm_up=warm_up)
 
     session: Session | None = getattr(detector, "session", None)
     found = None if session is None else of(session)
@@ -163,7 +170,8 @@ def model_records(detector: Detector | None, embedder: Embedder | None) -> Model
 
 def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site: Site) -> str:
     """A digest of everything that determines the tracks. A run can only be resumed with the same key."""
-    inputs = config.as_dict() | {"models": models.model_dump(mode="json")}
+    untimed = {name: {"warm_up"} for name, model in models if model is not None}
+    inputs = config.as_dict() | {"models": models.model_dump(mode="json", exclude=untimed)}
     inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
     inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     inputs["sources"] = [(spec.name, spec.recorded_at, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
@@ -216,6 +224,7 @@ def camera_record(result: CameraResult, zone: tzinfo | None) -> CameraRecord:
         frames_detected=result.detected,
         detections_confident=result.confident,
         detections_embedded=result.embedded,
+        boxes_screened=dict(result.screened),
         error=progress.error if result.ended else None,
         warnings=progress.warnings,
         began=None if began is None else iso(began.time, zone),

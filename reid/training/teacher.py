@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from detectors.runtime.errors import ModelError
+from detectors.runtime.openvino_engine import weights_of
 from detectors.runtime.session import sha256
 from reid.bundle import open_bundle
 from reid.training.pixels import embeddings
@@ -37,15 +38,6 @@ class Teacher:
         """(n, height, width, 3) uint8 RGB -> (n, d) float32 unit rows."""
         rows = self._run(pictures)
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
-
-
-def weights_of(path: Path) -> Path:
-    """The file with the weights: of an IR, the ``.bin`` beside it. Raises ModelError if a file is missing."""
-    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
-    for file in (path, weights):
-        if not file.is_file():
-            raise ModelError(f"{file}: no such model file")
-    return weights
 
 
 def opened_ir(path: Path, threads: int) -> tuple[int, int, Run]:
