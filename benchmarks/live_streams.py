@@ -107,7 +107,6 @@ class Watch:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.ages: dict[str, list[float]] = {}
         self.run: Any = None
 
     def __call__(self) -> None:
