@@ -33,11 +33,11 @@ def test_a_day_keeps_memory_flat(tmp_path):
     linker, watch = Linker(Site(), LinkerSettings(retention=7200, settle_time=60)), ClockWatch(Site(), 1.0)
     linking, told = LiveLinking(linker, log, cameras, Site()), TrackEvents(log, cameras)
     image, alive, number, sizes = np.full((96, 128, 3), 90, np.uint8), {name: {} for name in cameras}, 0, []
-    for second in range(0, 86_400, 6):
+    for second in range(0, 86_400, 12):
         now = START + second
         for name, camera in cameras.items():
             here = alive[name]
-            if rng.random() < 0.06:
+            if rng.random() < 0.12:
                 number += 1
                 here[number] = (now + rng.uniform(10, 90), int(rng.integers(len(people))))
             if name == "gate":
@@ -46,7 +46,7 @@ def test_a_day_keeps_memory_flat(tmp_path):
             for row, track in enumerate(here):
                 look = people[here[track][1]] + rng.normal(0, 0.3, 64)
                 looks[row] = (look / np.linalg.norm(look)).astype(np.float32)
-            camera.builder.add(Frame(second // 6, now, image), tracks_of(list(here)), looks)
+            camera.builder.add(Frame(second // 12, now, image), tracks_of(list(here)), looks)
             ended = [track for track, (until, _) in here.items() if until <= now]
             for track in ended:
                 del here[track]
