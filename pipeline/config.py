@@ -14,6 +14,7 @@ from detectors.runtime.settings import Days, Frames, Seconds, Settings
 from pipeline.errors import UsageError
 from pipeline.formats.validation import validated
 from pipeline.formats.yaml_file import Key, read_yaml
+from pipeline.store.settings import StoreSettings
 from reid.embedder import EmbedderSettings
 from tracker.following.settings import TrackerSettings
 from tracker.linking.association import AssociationSettings
@@ -128,6 +129,7 @@ class Config(Settings):
     motion_gate: MotionGate = MotionGate()
     output: Output = Output()
     live: Live = Live()
+    store: StoreSettings = StoreSettings()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.formats.tracklet import Tracklet
+from pipeline.live.corrections import CorrectionsByHand
+from pipeline.live.events import EventLog
 from pipeline.store import Store, StoreSettings, Where, open_store
 from pipeline.store.schema import VERSION
-from tracker import Event
+from pipeline.store.sightings import pack_path
+from tracker import Event, Linker, TrackletUpdate
 
 MONDAY = 1_700_006_400.0  # 2023-11-15, a Wednesday, 00:00 UTC
 DIMENSION = 8
@@ -224,3 +227,90 @@ def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="update it"):
         open_store(tmp_path / "newer.db")
     assert StoreSettings().crops == 4
+
+
+def strings_of(one: Tracklet) -> list[bytes]:
+    """What of a tracklet must not be found in any file after it was removed."""
+    assert one.embedding is not None
+    half = one.embedding.astype("<f2").tobytes()
+    return [half, half[: len(half) // 2], half[len(half) // 2 :], pack_path(one, MONDAY), *one.crops]
+
+
+def found_in(folder: Path, needles: list[bytes]) -> list[tuple[str, bytes]]:
+    contents = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return [(path.name, needle) for path, content in contents.items() for needle in needles if needle in content]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_removed_is_in_no_byte_of_any_file(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    every = [
+        tracklet(
+            str(rng.choice(["gate", "yard"])),
+            at + 1,
+            float(rng.uniform(0, 2e5)),
+            2.1e5,
+            rng.normal(size=512),
+            crops=int(rng.integers(0, 4)),
+        )
+        for at in range(400)
+    ]
+    with open_store(tmp_path / "store.db", create=True) as store:
+        ids = filled(store, *every)
+        store.people.assign(1, [(one, int(rng.integers(0, 60)), 0.9) for one in ids])
+        store.people.rename(3, "Somebody Special", "ann")
+        gone = set(rng.choice(400, 150, replace=False).tolist())
+        rest = [at for at in range(400) if at not in gone]
+        todo = list(gone)
+        rng.shuffle(todo)
+        for part in np.array_split(todo, 5):  # with writes between, so that pages are split, merged and reused
+            store.remove([ids[at] for at in part.tolist()])
+            again = rng.choice(rest, 20)
+            filled(store, *[every[at] for at in again.tolist()])
+        special = [one.id for one in store.sightings.query(Where(identities=(3,)))]
+        store.remove(special)
+        assert store.scrub()
+        erased = {ids[at] for at in gone} | set(special)
+        assert not found_in(tmp_path, [b"Somebody Special"])
+        for at, one in enumerate(every):
+            assert bool(found_in(tmp_path, strings_of(one)[:1])) is (ids[at] not in erased), at
+            if ids[at] in erased:
+                assert not found_in(tmp_path, strings_of(one)), at
+        assert store.sightings.count() == 400 - len(erased) == store.vectors.count()
+        assert sorted(one.id for one in store.sightings.query()) == sorted(set(ids) - erased)
+
+
+def test_corrections_of_live_cameras_reach_the_process_that_runs(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db", create=True) as store:
+        source = store.sightings.add_source("live", str(tmp_path), "live", MONDAY).id
+        camera = store.sightings.feed(source, "gate", 0.0)
+        ids = [store.sightings.add(source, camera, tracklet("gate", at + 1, MONDAY + 100 * at, MONDAY + 100 * at + 10)) for at in range(4)]
+        elsewhere = filled(store, tracklet("yard", 9, 0, 10))[0]
+        for at, one in enumerate(ids):
+            store.people.claim(source, one, at + 1, 0.9)
+        linker = Linker()
+        linker.add(
+            [TrackletUpdate("gate", at + 1, 100 * at, 100 * at + 10, row, 5.0) for at, row in enumerate(np.eye(4, 8, dtype=np.float32))]
+        )
+        linker.advance(1000)
+        log = EventLog(tmp_path)
+        by_hand = CorrectionsByHand(tmp_path, linker, log)
+
+        def agree() -> None:
+            by_hand.take(MONDAY)
+            groups = [{}, {}]
+            for at, one in enumerate(ids):
+                groups[0].setdefault(store.sightings.get(one).identity, set()).add(at)
+                groups[1].setdefault(linker.identities["gate", at + 1], set()).add(at)
+            assert sorted(map(sorted, groups[0].values())) == sorted(map(sorted, groups[1].values()))
+
+        said = store.corrections.answer(ids[0], ids[1], "same", "ann")
+        agree()
+        store.corrections.answer(ids[0], elsewhere, "same", "ann")  # of no live camera: nothing to say
+        store.corrections.merge([store.sightings.get(one).identity for one in (ids[2], ids[3])], "ann")
+        agree()
+        store.corrections.split(store.sightings.get(ids[2]).identity, [ids[3]], "ann")
+        agree()
+        store.corrections.undo(said.id, "ann")
+        agree()
+        log.close()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.identities.corrections import erase_from
 from tracker.linking.updates import Key
 
 
@@ -47,10 +45,3 @@ def _take(event: dict[str, Any], identity: dict[Key, int], members: dict[int, se
         if kind != "forgotten":
             identity[key] = event["identity"]
             members.setdefault(event["identity"], set()).add(key)
-
-
-def erase_closed(folder: Path, gone: Collection[Key]) -> None:
-    """Erase embeddings and images of tracklets from the segments that are closed. Raises OutputError."""
-    for segment in sorted((folder / "segments").glob("*")):
-        if not segment.suffix and (segment / "tracklets.parquet").is_file():
-            erase_from(segment, gone)

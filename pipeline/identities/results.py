@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,10 +26,10 @@ VERSION = 1
 MAX_UNCERTAIN = 10_000  # rows of uncertain.csv
 
 
-def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
+def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities, runs: Sequence[Path] | None = None) -> None:
     """Write ``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
 
-    Raises OutputError if one cannot be written.
+    ``runs``: the runs that they are about, if not only those of ``recorded``. Raises OutputError if one cannot be written.
     """
     tracklets = recorded.tracklets
     order = np.lexsort((tracklets.start, identities.ids))
@@ -42,8 +43,8 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
     }
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
-        runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
-        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
+        places = [os.path.relpath(run, out) for run in dict.fromkeys(runs or recorded.runs)]
+        table = pa.table(columns).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(places)})
         pq.write_table(table, local(out / "identities.parquet"), compression="zstd")
         with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -73,22 +74,28 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
         _write_tracks(out, recorded, identities)
 
 
-def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
-    """Read what ``write_identities`` wrote, with the tracklets of its runs that have an identity.
-
-    Raises UsageError if there are no identities, or if the runs have changed since.
-    """
+def runs_of(out: Path) -> list[Path]:
+    """The runs that the identities in ``out`` are about. Raises UsageError if there are none."""
     path = out / "identities.parquet"
     if not path.is_file():
         raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
-    table = pq.read_table(local(path))
-    runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
+    runs = json.loads((pq.read_schema(local(path)).metadata or {}).get(b"runs", b"[]"))
     if not runs:
         raise UsageError(f"{path}: does not name its runs; recreate it with passerby associate")
-    recorded = read_runs([out / run for run in runs])
+    return [out / run for run in runs]
+
+
+def read_identities(out: Path, missing_ok: bool = False) -> tuple[RecordedTracklets, Identities]:
+    """Read what ``write_identities`` wrote, with the tracklets of its runs that have an identity.
+
+    Raises UsageError if there are no identities, or if the runs have changed since; ``missing_ok``: what is no longer in them is left out.
+    """
+    path = out / "identities.parquet"
+    recorded = read_runs(runs_of(out))
+    table = pq.read_table(local(path))
     assigned = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
     missing = sorted(set(assigned) - set(recorded.keys))
-    if missing:
+    if missing and not missing_ok:
         raise UsageError(f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs; recreate it with passerby associate")
     recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in assigned], np.int64))
     place = {key: row for row, key in enumerate(recorded.keys)}
@@ -96,6 +103,7 @@ def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
         rows = [
             (place[r["camera_a"], int(r["track_a"])], place[r["camera_b"], int(r["track_b"])], float(r["probability"]))
             for r in csv.DictReader(file)
+            if (r["camera_a"], int(r["track_a"])) in place and (r["camera_b"], int(r["track_b"])) in place
         ]
     chance = np.clip([row[2] for row in rows], 1e-6, 1 - 1e-6)
     return recorded, Identities(

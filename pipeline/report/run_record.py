@@ -140,7 +140,13 @@ def model_records(detector: Detector | None, embedder: Embedder | None) -> Model
 def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site: Site) -> str:
     """A digest of everything that determines the tracks. A run can only be resumed with the same key."""
     inputs = config.as_dict() | {"models": models.model_dump(mode="json")}
-    inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
+    inputs |= {
+        "output": None,
+        "association": None,
+        "linker": None,
+        "refine": None,
+        "store": None,
+    }  # applied to finished tracks, so they may change
     inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     inputs["sources"] = [(spec.name, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()

@@ -25,10 +25,10 @@ from pipeline.store.records import (
     Visit,
     Where,
 )
-from pipeline.store.settings import Retention, StoreSettings
+from pipeline.store.settings import StoreSettings
 from pipeline.store.store import FILE, Store, open_store
 
 __all__ = [
-    "FILE", "AuditEntry", "Camera", "Correction", "Crop", "HistoryEntry", "Identity", "Path", "Retention", "Sighting", "Source", "Store",
+    "FILE", "AuditEntry", "Camera", "Correction", "Crop", "HistoryEntry", "Identity", "Path", "Sighting", "Source", "Store",
     "StoreSettings", "StoredEvent", "UncertainPair", "Visit", "Where", "open_store",
 ]  # fmt: skip

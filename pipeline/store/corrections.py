@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, writing
 from pipeline.store.database import Database
 from pipeline.store.people import People
 from pipeline.store.records import Answer, Correction, UncertainPair
@@ -15,7 +18,8 @@ PAIR = "a, b, probability, answer, answered, actor"
 
 
 class Corrections:
-    """Corrections move sightings and pin them: association, and the live linker, leave them where somebody put them."""
+    """Corrections move sightings and pin them: association leaves them where somebody put them. Of live cameras they also go into ``corrections.jsonl`` in
+    their folder, from where the process that runs takes them (``pipeline.identities.corrections``)."""
 
     def __init__(self, db: Database, people: People) -> None:
         self._db, self._people = db, people
@@ -71,6 +75,8 @@ class Corrections:
             elif answer == "different" and one is not None and one == other:
                 self._put(db, [b], self._people.new(db), actor, "moved")
             self._people._summarise(db)
+        if answer != "unsure":
+            self._tell("merge" if answer == "same" else "split", [b], [a])
         return self.get(correction)
 
     # identities
@@ -86,7 +92,9 @@ class Corrections:
             correction = self._log(db, actor, "same", [])
             self._merge(db, correction, every, actor)
             self._people._summarise(db)
-        return self.get(correction)
+        done = self.get(correction)
+        self._tell("merge", done.sightings, done.others)
+        return done
 
     def split(self, identity: int, sightings: Sequence[int], actor: str) -> Correction:
         """Move ``sightings`` out of an identity, into a new one. Raises UsageError if one is not of it, and if none would be left."""
@@ -105,6 +113,7 @@ class Corrections:
             self._put(db, chosen, self._people.new(db), actor, "moved")
             db.executemany("UPDATE sightings SET pinned = 1 WHERE id = ?", [(one,) for one in rest])
             self._people._summarise(db)
+        self._tell("split", chosen, rest)
         return self.get(correction)
 
     def undo(self, correction: int, actor: str) -> None:
@@ -131,6 +140,8 @@ class Corrections:
                 a, b = sorted(row[0] for row in rows)
                 db.execute("UPDATE pairs SET answer = NULL, answered = NULL, actor = NULL WHERE a = ? AND b = ?", (a, b))
             self._people._summarise(db)
+        if found.kind != "unsure":
+            self._tell("split" if found.kind == "same" else "merge", found.others, found.sightings)
 
     def get(self, correction: int) -> Correction:
         """Raises UsageError for an unknown number."""
@@ -158,6 +169,28 @@ class Corrections:
             mine, others = (tuple(one for one, side in sides if side == number_of_side) for number_of_side in (0, 1))
             out.append(Correction(number, at, actor, kind, mine, others, undone))
         return out
+
+    def _tell(self, kind: str, sightings: Sequence[int], others: Sequence[int]) -> None:
+        """Say it to the live cameras whose tracks these are. Raises OutputError if their folder cannot be written."""
+        sides: list[dict[str, list[tuple[str, int]]]] = []
+        for side in (sightings, others):
+            by_folder: dict[str, list[tuple[str, int]]] = {}
+            with self._db.chosen(side) as chosen:
+                rows = self._db.rows(
+                    f"""SELECT o.folder, c.name, s.track FROM {chosen} x JOIN sightings s ON s.id = x.id JOIN cameras c ON c.id = s.camera
+                    JOIN sources o ON o.id = s.source AND o.kind = 'live' ORDER BY s.id"""
+                )
+            for folder, camera, track in rows:
+                by_folder.setdefault(folder, []).append((camera, track))
+            sides.append(by_folder)
+        for folder, mine in sides[0].items():
+            if not (theirs := sides[1].get(folder)) or not Path(folder).is_dir():
+                continue
+            tracklets, left = ([*mine, *theirs], []) if kind == "merge" else (mine, theirs)
+            line = json.dumps({"kind": kind, "at": datetime.now(UTC).isoformat(), "tracklets": tracklets, "others": left})
+            path = Path(folder) / "corrections.jsonl"
+            with writing(path), path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
     def _identity(self, sighting: int) -> int | None:
         row = self._db.row("SELECT identity FROM sightings WHERE id = ?", (sighting,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ APPLICATION = 0x50415342  # "PASB", in the file's header
 WAIT = 30.0  # seconds that a writer waits for another
 
 
+class _Connection(sqlite3.Connection):
+    """One that can be referred to weakly."""
+
+
 class Database:
     """The database at ``path``. Every thread has a connection of its own; readers wait for nobody.
 
@@ -25,7 +30,7 @@ class Database:
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
         self._local, self._lock = threading.local(), threading.Lock()
-        self._open: list[sqlite3.Connection] = []
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()  # a thread's goes when the thread ends
         self._closed = False
         if not path.is_file() and not create:
             raise UsageError(f"{path}: no such store; make one with passerby store import RUN... --store {path}")
@@ -56,15 +61,15 @@ class Database:
         """This thread's connection."""
         if self._closed:
             raise OutputError(f"{self.path}: the store is closed")
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        db: _Connection | None = getattr(self._local, "db", None)
         if db is None:
-            db = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False, factory=_Connection)
             db.execute(f"PRAGMA page_size = {PAGE}")
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "cache_size = -32000", "temp_store = MEMORY"):
                 db.execute(f"PRAGMA {pragma}").fetchall()
             self._local.db = db
             with self._lock:
-                self._open.append(db)
+                self._open.add(db)
         return db
 
     @contextmanager
@@ -134,9 +139,8 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            for db in self._open:
+            for db in list(self._open):
                 db.close()
-            self._open.clear()
 
 
 @contextmanager

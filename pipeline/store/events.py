@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.address import redact
@@ -35,6 +36,11 @@ class Events:
                 VALUES (?, ?, (SELECT id FROM cameras WHERE name = ?), ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id""",
                 (time, kind, camera, sighting, identity, redact(json.dumps(data)), key),
             )
+
+    def about(self, events: Sequence[int], sighting: int) -> None:
+        """Say which sighting ``events`` were about: it was not written when they came."""
+        with self._db.writing() as db:
+            db.executemany("UPDATE events SET sighting = ? WHERE id = ?", [(sighting, one) for one in events])
 
     def query(
         self,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.store.database import Database
 from pipeline.store.records import HistoryEntry, Identity, Where
 from pipeline.store.sightings import Sightings
 from tracker import Event
+from tracker.linking.evidence import probability
 
 ORDERS = {
     "first": "i.first, i.id", "-first": "i.first DESC, i.id DESC", "last": "i.last, i.id", "-last": "i.last DESC, i.id DESC", "id": "i.id",
@@ -30,16 +34,32 @@ class People:
     # what association says
 
     def assign(self, source: int, decisions: Iterable[tuple[int, int, float]], at: float | None = None) -> None:
-        """Identities from association over files: (sighting, number of the person in ``source``, confidence 0..1) each.
+        """Identities from association over files: (sighting, number of the person in ``source``, confidence 0..1), all that it found.
 
-        Sightings of any source may be given: the numbers are those of the association that ``source`` stands for. What a correction has pinned
-        stays where it is.
+        Numbers mean nothing from one association to the next: each goes to the identity that most of its sightings have already, if no other
+        number has more of it. What a correction has pinned stays where it is.
         """
-        at = time.time() if at is None else at
+        every, at = list(decisions), time.time() if at is None else at
         with self._db.writing() as db:
-            for sighting, number, confidence in decisions:
+            self._match(db, source, every)
+            for sighting, number, confidence in every:
                 self._to_number(db, source, sighting, number, confidence, "assigned", None, at)
             self._summarise(db)
+
+    def _match(self, db: sqlite3.Connection, source: int, decisions: Sequence[tuple[int, int, float]]) -> None:
+        """Say which identities the numbers of an association are."""
+        db.execute("DELETE FROM numbers WHERE source = ?", (source,))
+        shared: Counter[tuple[int, int]] = Counter()
+        for sighting, number, _ in decisions:
+            row = db.execute("SELECT identity FROM sightings WHERE id = ?", (sighting,)).fetchone()
+            if row is not None and row[0] is not None:
+                shared[number, row[0]] += 1
+        taken, used = dict[int, int](), set[int]()
+        for (number, identity), _ in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
+            if number not in taken and identity not in used:
+                taken[number] = identity
+                used.add(identity)
+        db.executemany("INSERT INTO numbers (source, number, identity) VALUES (?, ?, ?)", [(source, *one) for one in sorted(taken.items())])
 
     def apply(self, source: int, events: Iterable[Event]) -> None:
         """Decisions of the on-line linker about tracks of ``source``; about tracks that the store does not know (yet) too: see ``claim``."""
@@ -56,6 +76,16 @@ class People:
                     self._to_number(db, source, row[0], event.identity, _probability(event.odds), event.kind, event.odds, event.time)
             self._summarise(db)
 
+    def numbered(self, source: int, number: int) -> int | None:
+        """The identity of whom ``source`` calls ``number``."""
+        found = self._db.value("SELECT identity FROM numbers WHERE source = ? AND number = ?", (source, number))
+        return None if found is None else int(found)
+
+    def number(self, source: int, number: int) -> int:
+        """The same, made if ``source`` has not called anybody so yet; nobody sees it before it has sightings."""
+        with self._db.writing() as db:
+            return self._identity(db, source, number)
+
     def claim(self, source: int, sighting: int, number: int, confidence: float) -> None:
         """The identity of a sighting that was decided before it was written."""
         with self._db.writing() as db:
@@ -69,8 +99,10 @@ class People:
         if row is None:
             raise UsageError(f"no sighting {sighting} in {self._db.path}")
         _, before, pinned = row
-        if pinned:
+        if pinned:  # who has the number is the person that somebody put the sighting to, unless that is known otherwise
             db.execute("UPDATE sightings SET number = ? WHERE id = ?", (number, sighting))
+            if before is not None:
+                db.execute("INSERT OR IGNORE INTO numbers (source, number, identity) VALUES (?, ?, ?)", (source, number, before))
             return
         identity = self._identity(db, source, number)
         db.execute("UPDATE sightings SET number = ?, identity = ?, confidence = ? WHERE id = ?", (number, identity, confidence, sighting))
@@ -261,6 +293,4 @@ class People:
 
 
 def _probability(odds: float) -> float:
-    from tracker.linking.evidence import probability
-
-    return float(probability(odds))  # type: ignore[arg-type]
+    return float(probability(np.array(odds)))

@@ -83,7 +83,7 @@ class Sightings:
         """All cameras, by name."""
         rows = self._db.rows(
             """SELECT c.id, c.name, (SELECT count(*) FROM sightings s WHERE s.camera = c.id), min(p.first), max(p.last), c.width, c.height
-            FROM cameras c LEFT JOIN partitions p ON p.camera = c.id GROUP BY c.id ORDER BY c.name"""
+            FROM cameras c LEFT JOIN partitions p ON p.camera = c.id AND p.last > -1e299 GROUP BY c.id ORDER BY c.name"""
         )
         return [
             Camera(one, name, count, first, last, None if wide is None else (wide, high))
@@ -114,7 +114,7 @@ class Sightings:
             if tracklet.embedding is not None and (known is None or end >= known[1]):
                 vector = tracklet.embedding.astype("<f2").tobytes()
                 db.execute("INSERT OR REPLACE INTO vectors (id, vector) VALUES (?, ?)", (sighting, vector))
-            crops = self._add_crops(sighting, tracklet, epoch)
+            crops = self._keep_crops(sighting, tracklet.crops, [time + epoch for time in tracklet.crop_times], tracklet.best_crop)
             if known is None:
                 db.execute(
                     """INSERT INTO sightings (id, source, camera, track, session, start, end, boxes, score, quality, embeddings, crops)
@@ -145,22 +145,26 @@ class Sightings:
         )
         return partition(camera, day) | int(number)
 
-    def _add_crops(self, sighting: int, tracklet: Tracklet, epoch: float) -> int:
+    def add_crops(self, sighting: int, crops: Sequence[bytes], times: Sequence[float], best: int) -> None:
+        """Keep pictures of a sighting: JPEG ``crops`` of ``times``, seconds since 1970; ``best``: the place of the best among them."""
+        with self._db.writing() as db:
+            kept = self._keep_crops(sighting, crops, times, best)
+            db.execute("UPDATE sightings SET crops = ? WHERE id = ?", (kept, sighting))
+
+    def _keep_crops(self, sighting: int, crops: Sequence[bytes], times: Sequence[float], best: int) -> int:
         """Keep the best crop and others spread over the sighting, ``max_crops`` in all; returns how many it has."""
         db = self._db.connection
         had = self._db.value("SELECT time FROM crops WHERE sighting = ? AND best", (sighting,))
-        chosen = spread(len(tracklet.crops), tracklet.best_crop, self.max_crops)
+        chosen = spread(len(crops), best, self.max_crops)
         for at in chosen:
-            time = tracklet.crop_times[at] + epoch
-            best = at == tracklet.best_crop and had in (None, time)
+            first = at == best and had in (None, times[at])
             db.execute(
-                "INSERT OR REPLACE INTO crops (sighting, time, best, jpeg) VALUES (?, ?, ?, ?)", (sighting, time, best, tracklet.crops[at])
+                "INSERT OR REPLACE INTO crops (sighting, time, best, jpeg) VALUES (?, ?, ?, ?)", (sighting, times[at], first, crops[at])
             )
         if had is None:
             return len(chosen)
         rows = self._db.rows("SELECT rowid, best FROM crops WHERE sighting = ? ORDER BY time", (sighting,))
-        best_at = next((at for at, (_, best) in enumerate(rows) if best), 0)
-        kept = set(spread(len(rows), best_at, self.max_crops))
+        kept = set(spread(len(rows), next((at for at, (_, best) in enumerate(rows) if best), 0), self.max_crops))
         db.executemany("DELETE FROM crops WHERE rowid = ?", ((row,) for at, (row, _) in enumerate(rows) if at not in kept))
         return len(kept)
 
@@ -188,6 +192,25 @@ class Sightings:
             (camera, track, source, source),
         )
         return [_sighting(row) for row in rows]
+
+    def known(self, source: int, camera: str, track: int) -> int | None:
+        """The id of ``camera:track`` of a source, None if it is not written."""
+        found = self._db.value(
+            "SELECT s.id FROM sightings s JOIN cameras c ON c.id = s.camera WHERE s.source = ? AND c.name = ? AND s.track = ?",
+            (source, camera, track),
+        )
+        return None if found is None else int(found)
+
+    def of_source(self, source: int) -> list[int]:
+        """The ids of all sightings of a source."""
+        return [row[0] for row in self._db.rows("SELECT id FROM sightings WHERE source = ?", (source,))]
+
+    def keys_of_source(self, source: int) -> dict[tuple[str, int], int]:
+        """The ids of all sightings of a source, by camera and track."""
+        rows = self._db.rows(
+            "SELECT c.name, s.track, s.id FROM sightings s JOIN cameras c ON c.id = s.camera WHERE s.source = ?", (source,)
+        )
+        return {(name, track): one for name, track, one in rows}
 
     def query(self, where: Where | None = None, order: str = "start", limit: int | None = None, offset: int = 0) -> list[Sighting]:
         """Sightings by ``order``: ``start``, or ``-start`` for the latest first."""
@@ -268,7 +291,7 @@ class Sightings:
 
     def longest(self) -> float:
         """No sighting is longer than this, seconds."""
-        return float(self._db.value("SELECT max(last - max(first, day * 86400.0)) FROM partitions") or 0.0)
+        return float(self._db.value("SELECT max(last - max(first, day * 86400.0)) FROM partitions WHERE last > -1e299") or 0.0)
 
     def camera_numbers(self, names: Iterable[str]) -> list[int]:
         """Raises UsageError for an unknown camera."""

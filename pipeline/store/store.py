@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,13 @@ from pipeline.store.corrections import Corrections
 from pipeline.store.database import Database
 from pipeline.store.events import Events
 from pipeline.store.people import People
+from pipeline.store.removal import remove
 from pipeline.store.settings import StoreSettings
 from pipeline.store.sightings import Sightings
 from pipeline.store.vectors import Vectors
 
 FILE = "store.db"
+SILENT = 20.0  # seconds after which a feed that says nothing is over
 FACTS = ("reid", "slope", "offset", "evidence")
 
 
@@ -80,6 +83,45 @@ class Store:
         with self.db.writing() as db:
             db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in FACTS])
             db.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", [(key, facts[key]) for key in FACTS if key in facts])
+
+    def remove(self, sightings: Iterable[int]) -> int:
+        """Delete sightings and all that belongs to them, people of whom none is left too; returns how many. ``scrub`` takes their last bytes from disk."""
+        return remove(self.db, self.people, sightings)
+
+    # what feeds the store from another process, and must take part in an erasure
+
+    def feeding(self, source: int, over: bool = False) -> None:
+        """Say that this process feeds the store from ``source``, now; ``over``: no longer."""
+        key = f"feeding {source}"
+        with self.db.writing() as db:
+            if over:
+                db.execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, time.time()))
+
+    def is_fed(self, source: int) -> bool:
+        """Whether another process feeds the store from ``source``."""
+        return time.time() - float(self.db.value("SELECT value FROM meta WHERE key = ?", (f"feeding {source}",)) or 0.0) < SILENT
+
+    def want_erased(self, source: int, keys: Iterable[tuple[str, int]]) -> None:
+        """Ask the process that feeds the store to let go of tracks (camera, track)."""
+        with self.db.writing() as db:
+            numbers = dict(self.db.rows("SELECT name, id FROM cameras"))
+            db.executemany("INSERT OR IGNORE INTO erasing VALUES (?, ?, ?)", [(source, numbers[camera], track) for camera, track in keys])
+
+    def wanted_erased(self, source: int) -> set[tuple[str, int]]:
+        """Tracks that somebody wants erased and that this process may hold."""
+        rows = self.db.rows("SELECT c.name, e.track FROM erasing e JOIN cameras c ON c.id = e.camera WHERE e.source = ?", (source,))
+        return {(camera, track) for camera, track in rows}
+
+    def erased(self, source: int) -> None:
+        """This process holds nothing more of what was wanted erased."""
+        with self.db.writing() as db:
+            db.execute("DELETE FROM erasing WHERE source = ?", (source,))
+
+    def scrub(self) -> bool:
+        """Write everything back into the store's own file and empty its WAL. False: a reader kept it from that; call it again."""
+        return self.db.scrub()
 
     def close(self) -> None:
         self.db.close()

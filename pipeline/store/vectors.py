@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,10 +43,20 @@ class Vectors:
         found = self._db.value("SELECT vector FROM vectors WHERE id = ?", (sighting,))
         return None if found is None else np.frombuffer(found, "<f2").astype(np.float32)
 
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """(n, d) float32 embeddings of sightings (n,), zeros where there is none."""
+        with self._db.chosen(ids.tolist()) as chosen:
+            rows = dict(self._db.rows(f"SELECT v.id, v.vector FROM {chosen} x CROSS JOIN vectors v ON v.id = x.id"))
+        out = np.zeros((len(ids), self.dimension or 0), np.float32)
+        for at, one in enumerate(ids.tolist()):
+            if one in rows:
+                out[at] = np.frombuffer(rows[one], "<f2")
+        return out
+
     def count(self) -> int:
         return int(self._db.value("SELECT count(*) FROM vectors"))
 
-    def blocks(self, where: Where | None = None) -> Iterator[Block]:
+    def blocks(self, where: Where | None = None) -> Generator[Block, None, None]:
         """The embeddings of the sightings that ``where`` chooses, in order of camera and day, at most ``CHUNK`` at a time."""
         where = where or Where()
         db, simple = self._db, where == Where(where.cameras, where.start, where.end)
@@ -71,6 +82,18 @@ class Vectors:
                         waiting = []
             if waiting:
                 yield _block(at, waiting)
+
+    def read_ahead(self, where: Where | None = None) -> Iterator[Block]:
+        """As ``blocks``, read by another thread while the caller scores the block before; what this thread has not committed is not in it."""
+        blocks = self.blocks(where)
+        with ThreadPoolExecutor(1, "store") as pool:
+            try:
+                coming = pool.submit(next, blocks, None)
+                while (block := coming.result()) is not None:
+                    coming = pool.submit(next, blocks, None)
+                    yield block
+            finally:
+                pool.submit(blocks.close).result()
 
     @contextmanager
     def _among(self, ids: np.ndarray | None) -> Iterator[str | None]:
@@ -103,7 +126,7 @@ class Vectors:
         best = np.zeros(0, np.float32)
         ids = np.zeros(0, np.int64)
         matrix = np.atleast_2d(queries).astype(np.float32).T
-        for block in self.blocks(where):
+        for block in self.read_ahead(where):
             scores = (block.rows.astype(np.float32) @ matrix).max(1)
             both, every = np.concatenate([best, scores]), np.concatenate([ids, block.ids])
             kept = np.argsort(-both, kind="stable")[:top] if len(both) <= 4 * top else _largest(both, top)
