@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.formats.validation import validated
 from pipeline.formats.wall_clock import check_pattern, time_zone
 from pipeline.formats.yaml_file import Key, read_yaml
+from pipeline.store.settings import StoreSettings
 from reid.embedder import EmbedderSettings
 from tracker.following.perspective import PerspectiveSettings
 from tracker.following.settings import TrackerSettings
@@ -194,6 +195,7 @@ class Config(Settings):
     live: Live = Live()
     publish: Publish = Publish()
     centre: Centre = Centre()
+    store: StoreSettings = StoreSettings()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -24,6 +24,7 @@ from pipeline.formats.crop_table import read_crops
 from pipeline.formats.tracklet import Growth, Tracklet
 from pipeline.formats.tracklet_table import read_tracklets
 from pipeline.identities.corrections import LOG, Correction, append
+from pipeline.identities.erasure import Erasure, Trace, erase_run
 from pipeline.identities.live_folder import read_identities
 from pipeline.live import segments as live_segments
 from pipeline.live.blind import BlindTimes, Interval
@@ -286,17 +287,14 @@ def test_to_forget_somebody_erases_what_is_written_and_what_will_be(running):
     for place in (folder / "segments").iterdir():
         assert ("gate", 2) not in {key for key, _, _ in read_crops(place / "crops.parquet")}
         assert not (place / "people/gate-00002.jpg").exists()
-        rows = {row["track"]: row for row in read_tracklets(place / "tracklets.parquet").to_pylist()}
-        assert rows[2]["embedding"] is None and not rows[2]["growth_embeddings"]
+        assert 2 not in {row["track"] for row in read_tracklets(place / "tracklets.parquet").to_pylist()}
     assert len({key for key, _, _ in read_crops(closed / "crops.parquet")}) == 3
     assert ("gate", 2) not in read_identities(folder)[0]
 
 
 def _erase(place: Path, by_hand: CorrectionsByHand, linker: Linker) -> None:
-    from pipeline.identities.corrections import erase_from
-
     by_hand.take(NOON + 300)
-    erase_from(place, linker.forgotten)
+    erase_run(place, Erasure(dict.fromkeys(linker.forgotten, Trace.nowhere())), CONFIG.output)
 
 
 def test_half_a_line_waits_and_a_wrong_one_is_passed_over(running, caplog):

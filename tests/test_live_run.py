@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from clips import figure, write_clip
 from command import passerby
@@ -17,6 +21,7 @@ from pipeline.centre.site_linking import SiteLinking
 from pipeline.formats.crop_table import read_crops
 from pipeline.formats.mot import read_tracks
 from pipeline.live.service import LiveRun
+from pipeline.live.state import restored
 from pipeline.messaging.broker import FIELD, connect, updates_key
 from pipeline.messaging.messages import ClockMessage, ModelFacts, encode
 from pipeline.messaging.publisher import Publisher
@@ -26,6 +31,7 @@ from pipeline.sources.open import open_source
 from pipeline.sources.stream import StreamFrame, StreamStatus
 from pipeline.sources.stream_clock import Stamp
 from pipeline.sources.stream_state import Connection
+from pipeline.store import Where, open_store
 from reid import Embedder
 from tracker import Site, apply_events
 
@@ -223,3 +229,96 @@ def test_what_is_published_is_linked_as_here(clips, models, tmp_path):
     assert apply_events({}, events) == run.linking.linker.identities
     assert (centre.refused, centre.edges.known["edge"].missing, centre.edges.known["edge"].doubles) == (0, 0, 0)
     assert len(events) >= 4
+
+
+def test_the_store_has_what_the_linker_decided_and_every_event(clips, models, tmp_path):
+    config = CONFIG.changed(live=CONFIG.live.changed(segment=1.5))
+    for began in (0.0, 60.0):  # a restart goes on in the same store
+        one = live(clips, models, tmp_path / "live", config, began=began)
+        linked = one.linking.linker.identities
+        with open_store(tmp_path / "live") as store:
+            stored = {(sighting.camera, sighting.track): sighting for sighting in store.sightings.query()}
+            assert set(linked) <= set(stored) and all(sighting.clock == "wall" for sighting in stored.values())
+            numbers = {key: store.people.numbered(1, number) for key, number in linked.items()}
+            assert numbers == {key: stored[key].identity for key in linked}
+            written = [(event["kind"], event["time"]) for event in events(tmp_path / "live")]
+            assert sorted((event.kind, round(event.time, 3)) for event in store.events.query()) == sorted(written)
+            assigned = store.events.query(kinds=("assigned",))
+            assert assigned and all(event.sighting is not None and event.identity is not None for event in assigned)
+            boxes = sum(len(read_tracks(path)) for path in (tmp_path / "live/segments").glob("*/gate/tracks.txt"))
+            path_boxes = sum(len(store.sightings.path(sighting.id).times) for (name, _), sighting in stored.items() if name == "gate")
+            assert path_boxes == sum(sighting.boxes for (name, _), sighting in stored.items() if name == "gate") <= boxes  # text fills gaps
+
+
+def test_forgetting_while_the_cameras_run(clips, models, tmp_path):
+    """The process lets go of what grows, what is linked and what is in open files; the person stays forgotten while in view."""
+    out, clock = tmp_path / "live", [1_700_000_000.0]
+    config = CONFIG.changed(live=CONFIG.live.changed(longest_track=0.5, save=0.5))
+    one = LiveRun(
+        lambda _: {name: EveryFrame(path, clock) for name, path in clips.items()}, config, out, Site(), *models, wall=lambda: clock[0]
+    )
+    for _ in range(FRAMES // 2):
+        one.step(0.0)
+    one.feed.flush()
+    with open_store(out) as store:
+        key = next(iter(store.sightings.query(Where(cameras=("gate",)))))
+        row = store.vectors.get(key.id).astype("<f2").tobytes()
+        assert store.is_fed(1) and any(row in path.read_bytes() for path in out.glob("store.db*"))
+    assert (key.camera, key.track) in one.linking.linker.identities
+    done: list[object] = []
+    thread = threading.Thread(target=lambda: done.append(passerby("forget", out, "--track", key.name)))
+    thread.start()
+    while not one.feed.store.wanted_erased(1):
+        time.sleep(0.01)
+    one.feed.obey()
+    thread.join()
+    assert done[0].returncode == 0, done[0].stderr
+    for _ in range(FRAMES):
+        one.step(0.0)
+    one._opened.close()
+    assert (key.camera, key.track) not in one.linking.linker.identities
+    assert all((event.get("camera"), event.get("track")) != (key.camera, key.track) for event in events(out))
+    for segment in (out / "segments").iterdir():
+        assert key.track not in read_tracks(segment / "gate/tracks.txt").ids if (segment / "gate/tracks.txt").stat().st_size else True
+        assert (key.camera, key.track) not in {crop[0] for crop in read_crops(segment / "crops.parquet")}
+        rows = pq.read_table(segment / "tracklets.parquet", columns=["camera", "track"]).to_pylist()
+        assert {"camera": key.camera, "track": key.track} not in rows
+        assert not (segment / f"people/gate-{key.track:05d}.jpg").exists()
+    with open_store(out) as store:
+        assert not store.is_fed(1) and not store.sightings.find(key.camera, key.track) and store.sightings.count() >= 3
+        assert not any(row in path.read_bytes() for path in out.rglob("*") if path.is_file())
+    stopped = next(sighting for sighting in open_store(out).sightings.query(Where(cameras=("yard",))))
+    done.append(passerby("forget", out, "--track", stopped.name))
+    assert done[1].returncode == 0, done[1].stderr
+    linker = restored(out / "linker.state", one.linking.linker.__class__(Site()), models[1].session.sha256)
+    assert linker.identities and (stopped.camera, stopped.track) not in linker.identities
+
+
+def test_search_by_a_picture_that_shows_two_people(clips, models, tmp_path):
+    out = tmp_path / "run"
+    run(Request.of(clips.values(), out, CONFIG))
+    frame = list(open_source(clips["gate"]).read(Selection()))[5].image
+    cv2.imwrite(str(tmp_path / "picture.png"), frame)
+    asked = ["search", out, "--picture", tmp_path / "picture.png", "--detector", "person-n", "--json"]
+    done = passerby(*asked)
+    assert done.returncode == 2 and "2 people, choose one with --person N" in done.stderr
+    hits = []
+    for person in (1, 2):
+        done = passerby(*asked, "--person", person)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["probes"] == 0 and found["compared"] >= 4
+        hits.append(found["hits"][0])
+    with open_store(out) as store:
+        lefts = [store.sightings.path(hit["sighting"]).boxes[0, 0] for hit in hits]
+        assert lefts[0] < lefts[1]  # each is found as who stands there
+        assert [entry.action for entry in store.audit.query()] == ["searched", "searched"]
+    track = passerby("search", out, "--track", f"{hits[0]['camera']}:{hits[0]['track']}")
+    assert track.returncode == 0 and "too few sightings to measure" in track.stdout
+    for words, says in (
+        (["--person", "3", "--picture", tmp_path / "picture.png"], "no person 3"), ([], "give either"), (["--track", "gate"], "expected CAMERA:TRACK"),
+        (["--track", "gate:999"], "no track 999"), (["--picture", tmp_path / "none.png"], "cannot be read"), (["--track", "roof:1"], "no camera 'roof'"),
+        (["--picture", tmp_path / "picture.png", "--reid", "mpn-m", "--person", "1"], "another re-ID model"),
+    ):  # fmt: skip
+        done = passerby("search", out, *words, "--detector", "person-n")
+        assert done.returncode == 2 and says in done.stderr, done.stderr

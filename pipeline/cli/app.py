@@ -14,6 +14,7 @@ from pipeline.address import redact
 from pipeline.cli.convert import convert
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
+from pipeline.cli.forget import forget
 from pipeline.cli.identities import associate, identities_app, refine
 from pipeline.cli.link import link
 from pipeline.cli.live import live, probe, validate
@@ -21,6 +22,8 @@ from pipeline.cli.logs import LEVELS, configure_logging
 from pipeline.cli.output import EXIT_CODES
 from pipeline.cli.reid import reid_app
 from pipeline.cli.run import demo, run
+from pipeline.cli.search import search
+from pipeline.cli.store import store_app
 
 log = logging.getLogger("pipeline.cli.app")  # also with python -m, where __name__ is __main__
 INTERNAL = 70  # EX_SOFTWARE
@@ -54,11 +57,11 @@ def root(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run, "live": live, "link": link, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
-    "validate": validate, "convert": convert, "demo": demo,
+    "search": search, "forget": forget, "validate": validate, "convert": convert, "demo": demo,
 }  # fmt: skip
 for name, command in COMMANDS.items():
     app.command(name, epilog=EXIT_CODES)(command)
-for name, group in (("identities", identities_app), ("reid", reid_app), ("detector", detector_app)):
+for name, group in (("identities", identities_app), ("store", store_app), ("reid", reid_app), ("detector", detector_app)):
     app.add_typer(group, name=name)
 
 

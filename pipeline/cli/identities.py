@@ -103,12 +103,16 @@ def split_identity(
 
 
 @identities_app.command("forget", epilog=EXIT_CODES)
-def forget_identities(out: OUT, identities: Annotated[list[int], typer.Argument(help="Identities to erase.")]) -> None:
-    """Erase a person's embeddings and images from the results. Boxes stay, and the annotated video still shows the person."""
-    from pipeline.identities import corrections
-    from pipeline.jobs.associate import correct
+def forget_identities(
+    out: OUT, identities: Annotated[list[int], typer.Argument(help="Identities to erase, as in identities.csv.")]
+) -> None:
+    """Erase people from the results: the same as passerby forget OUT --person N."""
+    from pipeline.cli.forget import report_forgotten
+    from pipeline.config import Output
+    from pipeline.jobs.forget import forget, user
+    from pipeline.store import StoreSettings, Where
 
-    print(people_line(correct(out, lambda keys, ids: corrections.forget(keys, ids, identities))))
+    report_forgotten(forget(out, Where(), user(), StoreSettings(), Output(), identities))
 
 
 def refine(

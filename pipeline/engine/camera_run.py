@@ -70,6 +70,7 @@ class CameraRun:
         self.scene = StillScene(config.motion_gate)
         self.last_detections = Detections.empty()  # of the last frame that the detector processed
         self.builder = TrackletBuilder(camera.name, config.output.sheet_crops)
+        self._forgotten: set[int] = set()
         frames = GAP_FRAMES * config.reading.every / (camera.source.rate or 25.0)
         self._longest_gap = max(config.tracker.max_lost, frames)
 
@@ -121,8 +122,16 @@ class CameraRun:
             return tracks
         return given.tracks(frame.index + 1, frame.time, list(embeddings or ()))
 
+    def forget(self, tracks: set[int]) -> None:
+        """Drop what is held of ``tracks``, and pass nothing more of them to the sinks."""
+        self._forgotten |= tracks
+        self.builder.forget(tracks)
+
     def take(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:
         """Count the frame, extend the tracklets, and pass the frame to the sinks."""
+        if self._forgotten:
+            left = ~np.isin(tracks.ids, list(self._forgotten))
+            tracks = Tracks(tracks.ids[left], tracks.boxes[left], tracks.scores[left], tracks.rows[left], tracks.visibility[left])
         self.builder.add(frame, tracks, embeddings)
         self.result.processed += 1
         self.result.skipped, self.result.failed = frame.skipped, frame.failed
@@ -130,6 +139,7 @@ class CameraRun:
         for sink in self.sinks:
             sink.take(frame, tracks)
         held = self.tracker.held if self.camera.tracks is None else self.camera.tracks.held(frame.index + 1)
+        self._forgotten &= set(held.tolist()) if self._forgotten else set()
         self.finish(held)
 
     def restart(self) -> None:

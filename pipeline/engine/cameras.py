@@ -26,7 +26,7 @@ from pipeline.sources.wall import WallRules
 
 RESERVED = {  # outputs beside the cameras' folders
     "people", "given", "refined", "segments", "run.json", "index.html", "journal.bin", "tracklets.parquet", "crops.parquet", "identities.csv",
-    "identities.parquet", "uncertain.csv", "events.jsonl", "corrections.jsonl",
+    "identities.parquet", "uncertain.csv", "events.jsonl", "corrections.jsonl", "store.db", "stores.txt", "exports",
 }  # fmt: skip
 
 

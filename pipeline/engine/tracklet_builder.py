@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -82,6 +82,11 @@ class TrackletBuilder:
     def __init__(self, camera: str, max_crops: int) -> None:
         self.camera, self.max_crops = camera, max_crops
         self._growing: dict[int, _Growing] = {}
+
+    def forget(self, tracks: Iterable[int]) -> None:
+        """Drop what has grown of ``tracks``."""
+        for track in tracks:
+            self._growing.pop(track, None)
 
     def add(self, frame: Frame, tracks: Tracks, embeddings: dict[int, np.ndarray]) -> None:
         """Add one frame's ``tracks``, and the ``embeddings`` computed in it, by detection row."""

@@ -1,33 +1,32 @@
-"""Manual corrections of identities (merge, split, forget): a log next to the results, applied again by later runs into the folder."""
+"""Manual corrections of identities (merge, split): a log next to the results, applied again by later runs into the folder."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.config import Output
 from pipeline.errors import UsageError, writing
-from pipeline.formats.crop_table import copy_crops
-from pipeline.formats.paths import local
-from pipeline.formats.tracklet_table import SCHEMA, read_tracklets
+from pipeline.identities.erasure import Erasure, Trace, erase_run
 from pipeline.identities.recorded import RecordedTracklets
 from tracker import Identities
 from tracker.linking.updates import Key
 
+log = logging.getLogger(__name__)
 LOG = "corrections.jsonl"
 
 
 class Correction(BaseModel):
     """A line of the log. It names tracklets, because identity numbers can change when runs are added.
 
-    ``merge``: ``tracklets`` are one person. ``split``: ``tracklets`` are one person, ``others`` are not that person. ``forget``: embeddings
-    and images of ``tracklets`` are erased.
+    ``merge``: ``tracklets`` are one person. ``split``: ``tracklets`` are one person, ``others`` are not that person. ``forget``: ``tracklets`` are
+    erased; earlier versions wrote it, today an erasure is not logged with what was erased.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,12 +67,6 @@ def split(keys: Sequence[Key], ids: np.ndarray, identity: int, tracklets: Sequen
     return Correction(kind="split", at=datetime.now(UTC), tracklets=tuple(dict.fromkeys(tracklets)), others=others)
 
 
-def forget(keys: Sequence[Key], ids: np.ndarray, identities: Sequence[int]) -> Correction:
-    """Raises UsageError for an unknown identity."""
-    rows = np.concatenate([rows_of(identity, ids) for identity in dict.fromkeys(identities)])
-    return Correction(kind="forget", at=datetime.now(UTC), tracklets=tuple(keys[row] for row in rows.tolist()))
-
-
 def read_log(folder: Path) -> list[Correction]:
     """The corrections of a folder, oldest first. Raises UsageError naming an invalid line."""
     path = folder / LOG
@@ -96,14 +89,13 @@ def append(folder: Path, correction: Correction) -> None:
 
 
 def apply_corrections(
-    recorded: RecordedTracklets, identities: Identities, log: Sequence[Correction]
+    recorded: RecordedTracklets, identities: Identities, corrections: Sequence[Correction]
 ) -> tuple[RecordedTracklets, Identities]:
-    """Apply the ``log`` to ``identities``. Forgotten tracklets are erased from their runs and left out of the result. Raises OutputError."""
-    if not log:
+    """Apply ``corrections`` to ``identities``. Forgotten tracklets are erased from their runs and left out of the result. Raises OutputError."""
+    if not corrections:
         return recorded, identities
-    ids, kept = corrected(identities.ids, recorded.keys, log)
-    left = [row for row in np.flatnonzero(~kept).tolist() if recorded.tracklets.embeddings[row].any() or recorded.sheet(row).is_file()]
-    erase(recorded, np.array(left, np.int64))
+    ids, kept = corrected(identities.ids, recorded.keys, corrections)
+    erase(recorded, np.flatnonzero(~kept))
     place = np.cumsum(kept) - 1
     apart = np.array([kept[a] and kept[b] and ids[a] != ids[b] for a, b in identities.uncertain.tolist()], bool)
     rows = np.flatnonzero(kept)
@@ -132,32 +124,13 @@ def corrected(ids: np.ndarray, keys: Sequence[Key], log: Sequence[Correction]) -
 
 
 def erase(recorded: RecordedTracklets, rows: np.ndarray) -> None:
-    """Erase embeddings and images of tracklets from their runs. Boxes and video stay. Raises OutputError."""
-    by_run: dict[Path, set[Key]] = {}
+    """Erase tracklets from their runs. Raises OutputError."""
+    by_run: dict[Path, dict[Key, Trace]] = {}
     for row in rows.tolist():
+        path = recorded.tracklets.paths[row] if recorded.tracklets.paths is not None else np.zeros((0, 3))
         for run, name in recorded.places(row):
-            by_run.setdefault(run, set()).add((name, int(recorded.tracklets.tracks[row])))
-    for run, gone in by_run.items():
-        erase_from(run, gone)
-
-
-def erase_from(run: Path, gone: Collection[Key]) -> None:
-    """Erase embeddings and images of the tracklets ``gone``, by their names there, from a run. Boxes and video stay. Raises OutputError."""
-    with writing(run):
-        path = run / "tracklets.parquet"
-        table = read_tracklets(path)
-        columns = table.to_pylist()
-        found = {(row["camera"], row["track"]) for row in columns}
-        if not found & set(gone):
-            return
-        for row in columns:
-            if (row["camera"], row["track"]) in gone:
-                row.update(embedding=None, embeddings_count=0, embedding_times=[], embeddings=[])
-                row.update(growth_times=[], growth_weights=[], growth_embeddings=[])
-        schema = SCHEMA.with_metadata(table.schema.metadata) if "embeddings" in table.column_names else table.schema
-        scratch = path.with_suffix(".new")
-        pq.write_table(pa.Table.from_pylist(columns, schema), local(scratch), compression="zstd")
-        scratch.replace(path)
-        copy_crops(run / "crops.parquet", run / "crops.parquet", found - set(gone))
-        for camera, track in sorted(found & set(gone)):
-            (run / "people" / f"{camera}-{track:05d}.jpg").unlink(missing_ok=True)
+            key = name, int(recorded.tracklets.tracks[row])
+            by_run.setdefault(run, {})[key] = Trace(path[:, 0], recorded.boxes[row])
+    for run, traces in by_run.items():
+        for note in erase_run(run, Erasure(traces), Output()):
+            log.warning("%s", note)

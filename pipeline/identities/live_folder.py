@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.identities.corrections import erase_from
 from tracker.linking.updates import Key
 
 _IDENTITY = re.compile(rb'"(?:identity|other)": (\d+)')
@@ -60,10 +58,3 @@ def highest_identity(folder: Path, since: float = 0.0) -> int:
             with path.open("rb") as lines:
                 highest = max((highest, *(int(number) for line in lines for number in _IDENTITY.findall(line))))
     return highest
-
-
-def erase_closed(folder: Path, gone: Collection[Key]) -> None:
-    """Erase embeddings and images of tracklets from the segments that are closed. Raises OutputError."""
-    for segment in sorted((folder / "segments").glob("*")):
-        if not segment.suffix and (segment / "tracklets.parquet").is_file():
-            erase_from(segment, gone)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -26,10 +27,10 @@ VERSION = 1
 MAX_UNCERTAIN = 10_000  # rows of uncertain.csv
 
 
-def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities) -> None:
+def write_identities(out: Path, recorded: RecordedTracklets, identities: Identities, runs: Sequence[Path] | None = None) -> None:
     """Write ``identities.parquet``, ``identities.csv``, ``uncertain.csv``, ``people/<identity>.jpg`` and ``<camera>/tracks.global.txt``.
 
-    Raises OutputError if one cannot be written.
+    ``runs``: the runs that they are about, if not only those of ``recorded``. Raises OutputError if one cannot be written.
     """
     tracklets = recorded.tracklets
     order = np.lexsort((tracklets.start, identities.ids))
@@ -46,9 +47,9 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
     zone = time_zone(recorded.time_zone)
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
-        runs = [os.path.relpath(run, out) for run in dict.fromkeys(recorded.runs)]
+        places = [os.path.relpath(run, out) for run in dict.fromkeys(runs or recorded.runs)]
         times = {name: pa.array(columns[name].astype("datetime64[us]"), pa.timestamp("us", "UTC")) for name in ("start_wall", "end_wall")}
-        table = pa.table(columns | times).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(runs)})
+        table = pa.table(columns | times).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(places)})
         pq.write_table(table, local(out / "identities.parquet"), compression="zstd")
         with (out / "identities.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -90,22 +91,28 @@ def _wall(recorded: RecordedTracklets, seconds: np.ndarray) -> np.ndarray:
     return out
 
 
-def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
-    """Read what ``write_identities`` wrote, with the tracklets of its runs that have an identity.
-
-    Raises UsageError if there are no identities, or if the runs have changed since.
-    """
+def runs_of(out: Path) -> list[Path]:
+    """The runs that the identities in ``out`` are about. Raises UsageError if there are none."""
     path = out / "identities.parquet"
     if not path.is_file():
         raise UsageError(f"{out}: no identities.parquet; expected the output folder of passerby run or passerby associate")
-    table = pq.read_table(local(path))
-    runs = json.loads((table.schema.metadata or {}).get(b"runs", b"[]"))
+    runs = json.loads((pq.read_schema(local(path)).metadata or {}).get(b"runs", b"[]"))
     if not runs:
         raise UsageError(f"{path}: does not name its runs; recreate it with passerby associate")
-    recorded = read_runs([out / run for run in runs])
+    return [out / run for run in runs]
+
+
+def read_identities(out: Path, missing_ok: bool = False) -> tuple[RecordedTracklets, Identities]:
+    """Read what ``write_identities`` wrote, with the tracklets of its runs that have an identity.
+
+    Raises UsageError if there are no identities, or if the runs have changed since; ``missing_ok``: what is no longer in them is left out.
+    """
+    path = out / "identities.parquet"
+    recorded = read_runs(runs_of(out))
+    table = pq.read_table(local(path))
     assigned = {(row["camera"], row["track"]): (row["identity"], row["confidence"]) for row in table.to_pylist()}
     missing = sorted(set(assigned) - set(recorded.keys))
-    if missing:
+    if missing and not missing_ok:
         raise UsageError(f"{path}: track {missing[0][1]} of camera {missing[0][0]} is not in its runs; recreate it with passerby associate")
     recorded = recorded.take(np.array([row for row, key in enumerate(recorded.keys) if key in assigned], np.int64))
     place = {key: row for row, key in enumerate(recorded.keys)}
@@ -113,6 +120,7 @@ def read_identities(out: Path) -> tuple[RecordedTracklets, Identities]:
         rows = [
             (place[r["camera_a"], int(r["track_a"])], place[r["camera_b"], int(r["track_b"])], float(r["probability"]))
             for r in csv.DictReader(file)
+            if (r["camera_a"], int(r["track_a"])) in place and (r["camera_b"], int(r["track_b"])) in place
         ]
     chance = np.clip([row[2] for row in rows], 1e-6, 1 - 1e-6)
     return recorded, Identities(

@@ -21,10 +21,11 @@ from pipeline.engine.journal import Journal
 from pipeline.engine.stopwatch import Stopwatch
 from pipeline.engine.without_effect import check_settings, check_site
 from pipeline.errors import OK, OUTPUT, SOURCE_FAILED, SourceError, UsageError, writing
-from pipeline.identities.corrections import apply_corrections, read_log
+from pipeline.identities.corrections import apply_corrections
 from pipeline.identities.recorded import identify, read_runs
 from pipeline.identities.results import write_identities
 from pipeline.jobs.signals import StopFlag
+from pipeline.jobs.store import said_so_far, store_results
 from pipeline.report.page import write_run_page
 from pipeline.report.people import People, counts, people
 from pipeline.report.run_record import RunRecord, model_records, run_key, run_record, timing
@@ -155,16 +156,19 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         "detector": getattr(getattr(detector, "session", None), "seconds", 0.0),
         "reid": embedder.session.seconds if embedder else 0.0,
     }
-    rows, numbers = People(), None
+    rows, numbers, associated = People(), None, None
     if embedder is not None:
         with watch("associate"):
             recorded = read_runs([out])
-            recorded, found = apply_corrections(recorded, identify(recorded, request.site, config.association), read_log(out))
+            recorded, found = apply_corrections(
+                recorded, identify(recorded, request.site, config.association), said_so_far(out, config.store, recorded)
+            )
             write_identities(out, recorded, found)
-            rows, numbers = people(recorded, found), counts(found, recorded)
+            rows, numbers, associated = people(recorded, found), counts(found, recorded), (recorded, found)
     took = timing(results, watch, inference, time.perf_counter() - request.began)
     record = run_record(results, refused, config, models, took, began, exit_code, numbers)
     write_record(out, record, rows)
+    store_results(out, config.store, [out], associated)
     return record
 
 

@@ -6,22 +6,28 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.formats.events import event_line, linker_line
+from pipeline.identities.erasure import filter_events
 from pipeline.live.guard import Guard
 from tracker import Event
+from tracker.linking.updates import Key
 
 MOST_WAITING = 20_000  # lines kept while they cannot be written; the oldest are lost then
 
 
 class EventLog:
-    """Appends events below ``folder``: ``events-YYYYMMDD.jsonl``, by UTC. What cannot be written waits in memory; each line is written whole."""
+    """Appends events below ``folder``: ``events-YYYYMMDD.jsonl``, by UTC. What cannot be written waits in memory; each line is written whole.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.guard = folder, Guard(f"{folder}: events")
+    ``also`` takes all events too, as ``also(kind, time, **values)``.
+    """
+
+    def __init__(self, folder: Path, also: Callable[..., None] | None = None) -> None:
+        self.folder, self.guard, self._also = folder, Guard(f"{folder}: events"), also
         self._day = ""
         self._file: Any = None
         self._waiting: deque[tuple[str, bytes]] = deque()
@@ -30,10 +36,15 @@ class EventLog:
 
     def write(self, kind: str, time: float, **values: Any) -> None:
         self._append(time, event_line(kind, time, **values))
+        if self._also is not None:
+            self._also(kind, time, **values)
 
     def decided(self, event: Event) -> None:
         """A decision of the linker."""
         self._append(event.time, linker_line(event))
+        if self._also is not None:
+            values = asdict(event)
+            self._also(values.pop("kind"), values.pop("time"), **values)
 
     def flush(self) -> None:
         """Write what waits, if there is anything."""
@@ -73,6 +84,14 @@ class EventLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def forget(self, keys: set[Key]) -> None:
+        """Take the events of tracks (camera, track) out of the file that is open; the others are nobody's."""
+        self.flush()
+        self._close_file()
+        if self._day:
+            with self.guard.trying():
+                filter_events(self.folder / f"events-{self._day}.jsonl", keys)
 
     def close(self) -> None:
         self.flush()

@@ -21,13 +21,14 @@ from pipeline.engine.cameras import Camera
 from pipeline.engine.file_run import reid_facts, with_gate
 from pipeline.engine.step import run_step
 from pipeline.engine.stopwatch import Stopwatch
-from pipeline.identities.corrections import erase_from
+from pipeline.identities.erasure import Erasure, Trace, erase_run
 from pipeline.identities.live_folder import highest_identity
 from pipeline.identities.recorded import calibrated
 from pipeline.live.blind import BlindTimes, Interval
 from pipeline.live.clocks import ClockWatch
 from pipeline.live.corrections import CorrectionsByHand
 from pipeline.live.events import EventLog
+from pipeline.live.feed import LiveFeed, open_feed
 from pipeline.live.guard import Guard
 from pipeline.live.ids import TrackIds
 from pipeline.live.linking import LiveLinking
@@ -39,10 +40,12 @@ from pipeline.live.state import restored, save
 from pipeline.live.status import ClockStatus, LiveStatus, OutputStatus, StatusServer, camera_status, memory
 from pipeline.live.track_events import TrackEvents
 from pipeline.messaging.publisher import Publisher
+from pipeline.sinks.store_feed import FeedCamera
 from pipeline.sources.frame import Frame, Progress, Selection
 from pipeline.sources.mailbox import Arrivals
 from reid import Embedder
 from tracker import Event, Linker, Site
+from tracker.linking.updates import Key
 
 log = logging.getLogger(__name__)
 END = 3.0  # seconds that all streams together have to end
@@ -99,7 +102,10 @@ class LiveRun:
             self.readers: dict[str, Reader] = dict(readers(self._arrivals))
             opened.callback(self._join_readers)
             self.ids = TrackIds(out / "ids.json")
-            self.events = EventLog(out)
+            self.feed = self._feed(out)
+            if self.feed is not None:
+                opened.callback(self.feed.close)
+            self.events = EventLog(out, None if self.feed is None else self.feed.event)
             opened.callback(self.events.close)
             self.publisher = publisher
             if publisher is not None:
@@ -139,6 +145,8 @@ class LiveRun:
     def guards(self) -> dict[str, Guard]:
         """The outputs, and what could not be written of them."""
         found = {"events": self.events.guard, "segments": self.segments.guard, "ids": self.ids.guard}
+        if self.feed is not None:
+            found["store"] = self.feed.guard
         return found | ({"identities": self._state} if self.linking is not None else {}) | self.more_guards
 
     def run(
@@ -177,6 +185,8 @@ class LiveRun:
         if now - self._linked >= self.config.linker.step or now < self._linked:  # the host's clock may be set back
             self._linked = now
             self._look_after(now)
+        if self.feed is not None:
+            self.feed.flush_if_due()
         if frames:
             for one in self.cameras.values():
                 one.cut(self.config.live.longest_track)
@@ -236,9 +246,32 @@ class LiveRun:
         names = list(names)
         first = self.ids.reserve(names)
         for name in names:
-            sinks = [self.segments.sink(name), self.track_events, *([self.linking, self.clocks] if self.linking else [])]
+            sinks = [
+                self.segments.sink(name),
+                *([self.feed] if self.feed else []),
+                self.track_events,
+                *([self.linking, self.clocks] if self.linking else []),
+            ]
             camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
             self.cameras[name] = CameraRun(camera, self.config, sinks, first[name])
+
+    def _feed(self, out: Path) -> LiveFeed | None:
+        """What takes tracklets and events into the store."""
+        if not self.config.store.enabled:
+            return None
+        return open_feed(
+            out, self.config, reid_facts(self.embedder), self.began, lambda name: FeedCamera(0.0, size=self._sizes.get(name)), self._forget
+        )
+
+    def _forget(self, keys: set[Key]) -> None:
+        """Let go of tracks that are erased: what grows, what is linked, what is in open files. Closed files are the business of who asks."""
+        for name, run in self.cameras.items():
+            run.forget({track for camera, track in keys if camera == name})
+        self.segments.close()
+        if self.linking is not None:
+            self.linking.linker.forget(keys, self._wall())
+            self._save()
+        self.events.forget(keys)
 
     def _least_gap(self, name: str) -> float:
         """Seconds between frames from which on a camera was blind: a stall, or three frames of a slow camera."""
@@ -349,7 +382,7 @@ class LiveRun:
             self.corrections.take(self._wall())
             if self.linking.linker.forgotten:
                 with self.segments.guard.trying():
-                    erase_from(segment, self.linking.linker.forgotten)
+                    erase_run(segment, Erasure(dict.fromkeys(self.linking.linker.forgotten, Trace.nowhere())), self.config.output)
 
     def _join_readers(self) -> None:
         until = time.monotonic() + END

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.formats.shred import rewritten, shred
 from tracker import Linker
+from tracker.linking.updates import Key
 
 log = logging.getLogger(__name__)
 FORMAT = 2
@@ -63,6 +66,25 @@ def save(path: Path, linker: Linker, model: str, more: dict[str, Any] | None = N
     scratch = path.with_suffix(".new")
     scratch.write_bytes(content.getvalue())
     scratch.replace(path)
+
+
+def forget(path: Path, keys: Iterable[Key], now: float) -> str | None:
+    """Erase tracklets from the state at ``path``; one that cannot be read is deleted, and said. Raises OSError."""
+    if not path.is_file():
+        return None
+    new = Linker()
+    try:
+        with path.open("rb") as file:
+            version, model, linker = _Reader(file, parts_of_now(new)).load()
+        if version != FORMAT or not isinstance(linker, Linker):
+            raise ValueError("of another version")
+        linker.forget(keys, now)
+    except Exception as error:  # pickle raises whatever a damaged file leads it to
+        shred(path)
+        return f"{path}: cannot be read ({error}) and is deleted; identities start anew"
+    with rewritten(path) as scratch:
+        save(scratch, linker, model)
+    return None
 
 
 def restored(path: Path, new: Linker, model: str) -> Linker:

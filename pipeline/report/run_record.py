@@ -172,7 +172,7 @@ def run_key(specs: list[CameraSpec], config: Config, models: ModelRecords, site:
     """A digest of everything that determines the tracks. A run can only be resumed with the same key."""
     untimed = {name: {"warm_up"} for name, model in models if model is not None}
     inputs = config.as_dict() | {"models": models.model_dump(mode="json", exclude=untimed)}
-    inputs |= {"output": None, "association": None, "linker": None, "refine": None}  # applied to finished tracks, so they may change
+    inputs |= dict.fromkeys(("output", "association", "linker", "refine", "store"))  # applied to finished tracks, so they may change
     inputs["areas"] = {name: (place.only, place.ignore) for name, place in site.cameras.items() if place.only or place.ignore}
     inputs["sources"] = [(spec.name, spec.recorded_at, [(str(path.resolve()), _stamp(path)) for path in spec.inputs]) for spec in specs]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()

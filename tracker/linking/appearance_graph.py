@@ -135,13 +135,21 @@ class LookGraph:
         if not REVIEW * self._reviewed <= len(known) <= REVIEWED:
             return []
         self._reviewed = len(known)
+        self.measure_anew()
+        return known.tolist()
+
+    def measure_anew(self) -> None:
+        """Make the means of the looks that there are, as offline."""
+        known = np.flatnonzero(self.looks["known"])
+        self._means, self._measured, self._voted = evidence.SiteMeans(), -1.0, set(known.tolist())
+        self._centres = np.zeros((0, 0), np.float32)
+        if not len(known):
+            return
         units, cameras = self.looks["unit"][known], self.looks["camera"][known]
         votes = evidence.one_vote_each(units, cameras, self.settings.expected_matches, self.settings.weighing)
-        self._means, self._measured, self._voted = evidence.SiteMeans(), -1.0, set(known.tolist())
         for camera in np.unique(cameras).tolist():
             mine = cameras == camera
             self._means.add(camera, units[mine], votes[mine])
-        return known.tolist()
 
     def _measure(self) -> None:
         """Measure the site's means again where cameras or, by a fiftieth, votes have come; what is stored stays as it is."""

@@ -233,7 +233,7 @@ class Linker:
         ]
 
     def forget(self, tracklets: Iterable[Key], time: float) -> None:
-        """Erase all that is known of ``tracklets``; what still comes of them is not taken."""
+        """Erase all that is known of ``tracklets``, in the site's means too; what still comes of them is not taken."""
         tracklets = set(tracklets)
         rows = self._rows(tracklets)
         for look in sorted(self._looks_of(set(rows.values()))):
@@ -244,6 +244,7 @@ class Linker:
             self._settled.pop(key, None)
             self._pending.pop(key, None)
             self._forgotten[key] = time
+        self._graph.measure_anew()
 
     def _rows(self, tracklets: Iterable[Key]) -> dict[Key, int]:
         """The sightings of those tracklets that have an identity."""
