@@ -174,6 +174,12 @@ class Centre(Settings):
         title="Snapshot interval",
         description="Save the state this often, and acknowledge what is in it. Less often where saving takes over a twentieth of the time.",
     )
+    visit_gap: Seconds = Field(
+        default=60.0,
+        gt=0,
+        title="Visit gap",
+        description="With a parent site: a person unseen for this time begins another visit. Must be less than the parent's `linker.settle_time`.",
+    )
     keep: Seconds = Field(
         default=600.0, ge=0, title="Kept messages", description="Leave acknowledged messages in the broker's stream for this time."
     )

@@ -13,12 +13,13 @@ MODEL = ModelFacts(sha256="simulated")
 
 
 def walks(seed: int, people: int = 8, visits: int = 60, cameras: int = 3, width: int = 32) -> dict[str, list[TrackletUpdate]]:
-    """Updates of each edge, as tracks grow, second by second."""
+    """Updates of each edge, as tracks grow, second by second. The last three digits of a track say who it is."""
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(people, width))
     free, out = rng.uniform(0, 20, people), {edge: [] for edge in EDGES}
-    for track in range(visits):
+    for visit in range(visits):
         person = int(rng.integers(people))
+        track = 1000 * visit + person
         edge, camera = EDGES[int(rng.integers(len(EDGES)))], int(rng.integers(cameras))
         start = round(float(free[person]), 3)
         end = start + float(rng.integers(3, 12))

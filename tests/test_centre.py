@@ -16,15 +16,17 @@ from edges import EDGES, MODEL, disturbed, published, time_of, walks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_server import RedisServer
+from scipy.optimize import linear_sum_assignment
 
 from pipeline.centre.journal import EventJournal
 from pipeline.centre.site_linking import SiteLinking
+from pipeline.centre.visits import Visits
 from pipeline.config import Publish
 from pipeline.errors import SourceError, UsageError
 from pipeline.messaging.broker import FIELD, check, connect, events_key, updates_key
 from pipeline.messaging.messages import encode
 from pipeline.messaging.publisher import Publisher
-from tracker import AssociationSettings, LinkerSettings, Site, apply_events
+from tracker import AssociationSettings, Linker, LinkerSettings, Site, apply_events
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = LinkerSettings(lateness=5, settle_time=30)
@@ -151,6 +153,57 @@ def test_the_journal_writes_each_event_once(tmp_path, caplog):
     again.close()
     rows = [json.loads(line) for path in sorted(tmp_path.iterdir()) for line in path.read_text().splitlines()]
     assert [row["key"] for row in rows] == [f"k{number}" for number in range(7)]
+
+
+# a site above
+
+
+def idf1(identities: dict, truth) -> float:
+    """Of tracklets, one to one between people and identities."""
+    people, numbers = sorted({truth(key) for key in identities}), sorted(set(identities.values()))
+    common = np.zeros((len(people), len(numbers)))
+    for key, number in identities.items():
+        common[people.index(truth(key)), numbers.index(number)] += 1
+    return float(common[linear_sum_assignment(-common)].sum()) / len(identities)
+
+
+def test_a_parent_joins_sites_nearly_as_one_linker_over_all_does():
+    def who(key):
+        return key[1] % 1000
+
+    for seed in (2,):
+        updates = walks(seed, people=12, visits=150, width=64)
+        every = sorted((one for stream in updates.values() for one in stream), key=lambda one: (one.end, one.key))
+        whole = Linker(Site(), SETTINGS)
+        sites = {edge: Linker(Site(), SETTINGS) for edge in EDGES}
+        visits = {edge: Visits(edge, 60.0) for edge in EDGES}
+        above = Linker(Site(), SETTINGS.changed(settle_time=120))
+        for second in range(int(every[-1].end) + 60):
+            while every and every[0].end <= second:
+                one = every.pop(0)
+                whole.add([one])
+                sites[one.camera.split("-")[0]].add([one])
+            whole.advance(second)
+            for edge in EDGES:
+                sites[edge].advance(second)
+                told = visits[edge].updates(sites[edge])
+                assert all(one.camera == edge and one.end >= one.start for one in told)
+                above.add(told)
+            above.advance(second - 2)
+        above.finish()
+        assert above.late == 0
+        found = above.identities
+        of = {
+            (edge, number): found[edge, track]
+            for edge in EDGES
+            for track, number in visits[edge].identity_of.items()
+            if (edge, track) in found
+        }
+        joined = {key: of[edge, number] for edge in EDGES for key, number in sites[edge].identities.items() if (edge, number) in of}
+        assert set(joined) == set(whole.identities)
+        alone = {key: (edge, number) for edge in EDGES for key, number in sites[edge].identities.items()}
+        assert idf1(joined, who) >= idf1(whole.identities, who) - 0.05  # on a few people, whom it knows later and less well
+        assert idf1(joined, who) > idf1(alone, who) + 0.2  # without a parent each site has its own numbers
 
 
 # with a broker

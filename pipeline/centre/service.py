@@ -17,11 +17,14 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.address import Address
 from pipeline.centre.journal import EventJournal
 from pipeline.centre.site_linking import SiteLinking
+from pipeline.centre.visits import Visits
 from pipeline.config import Centre as CentreSettings
 from pipeline.errors import UsageError
 from pipeline.formats.events import event_line
 from pipeline.live.status import memory
 from pipeline.messaging.broker import FIELD, away, events_key, lease_key, updates_key
+from pipeline.messaging.messages import ModelFacts
+from pipeline.messaging.publisher import Publisher
 from tracker import Event
 
 if TYPE_CHECKING:
@@ -81,14 +84,26 @@ class LeaseLost(UsageError):
 
 
 class Centre:
-    """One site's centre, writing below ``out``. ``client``: of the broker at ``address``. Raises OSError where ``out`` cannot be written."""
+    """One site's centre; with ``parent`` it is an edge of a site above it, a person's visit a track there. Writes below ``out``. ``client``: of the broker at ``address``. Raises OSError where ``out`` cannot be written."""
 
-    def __init__(self, client: Redis, address: Address, site: str, linking: SiteLinking, out: Path, settings: CentreSettings) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        address: Address,
+        site: str,
+        linking: SiteLinking,
+        out: Path,
+        settings: CentreSettings,
+        parent: Callable[[ModelFacts | None], Publisher] | None = None,
+    ) -> None:
         self.client, self.address, self.site, self.linking, self.settings = client, address, site, linking, settings
         self.out, self._state = out, out / "centre.state"
         out.mkdir(parents=True, exist_ok=True)
         more = linking.restore(self._state)
         self.lost = more.get("lost", 0)
+        self.visits, self._parent, self._publisher = Visits(site, settings.visit_gap), parent, None  # type: Visits, Any, Publisher | None
+        if "visits" in more:
+            self.visits.restore(more["visits"])
         self.journal = EventJournal(out, more.get("sizes", {}))
         self._token = f"{socket.gethostname()}:{secrets.token_hex(8)}".encode()
         self._done: list[bytes] = []  # entries that the next snapshot acknowledges
@@ -186,6 +201,17 @@ class Centre:
         self.linking.states = []
         self._undone += [row for row in rows if self.journal.is_new(row.key)]
         self._flush()
+        self._tell_parent()
+
+    def _tell_parent(self) -> None:
+        linker = self.linking.linker
+        if self._parent is None or linker is None or linker.time is None:
+            return
+        if self._publisher is None:
+            self._publisher = self._parent(self.linking.model)
+        for update in self.visits.updates(linker):
+            self._publisher.update(update)
+        self._publisher.clock(linker.time)
 
     def _flush(self) -> None:
         """Tell and write what was decided. The stream first: a crash between the two makes a double there, never a loss."""
@@ -202,7 +228,7 @@ class Centre:
     def _snapshot(self) -> None:
         """Save, then acknowledge what is in it, then trim the stream to what is still of use."""
         began = time.monotonic()
-        self.linking.save(self._state, {"lost": self.lost, "sizes": self.journal.sizes()})
+        self.linking.save(self._state, {"lost": self.lost, "sizes": self.journal.sizes(), "visits": self.visits.state()})
         done, self._done = self._done, []
         key = updates_key(self.site)
         for begin in range(0, len(done), BATCH):
@@ -294,6 +320,8 @@ class Centre:
             log.warning("%s: away (%s); what it has not been told of is decided again at the next start", self.address, error)
         finally:
             self.journal.close()
+            if self._publisher is not None:
+                self._publisher.close()
 
 
 def _details(event: Event) -> dict[str, Any]:

@@ -15,6 +15,11 @@ def link(
     edge: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Wait for this edge before the first decision; may be repeated.")
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Publish this site's people to a site above it, as one of its edges; requires --parent."),
+    ] = None,
+    parent: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the site above.")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one setting; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the last status as JSON.")] = False,
@@ -27,7 +32,7 @@ def link(
 
     settings = load_config(config, set_ or ())
     with stop_on_signals() as stop:
-        status = run_link(load_site(site), source, out, settings, edge or (), stop)
+        status = run_link(load_site(site), source, out, settings, edge or (), stop, publish, parent)
     if as_json:
         print(status.model_dump_json(indent=1))
         return

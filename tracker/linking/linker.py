@@ -8,7 +8,7 @@ decides nothing, and an update that comes twice changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from detectors.runtime.settings import Nats, Seconds, Settings
 from tracker.linking.appearance_graph import LookGraph
 from tracker.linking.association import AssociationSettings
 from tracker.linking.clustering import adjacency, groups, mean_ties, revise
-from tracker.linking.updates import Event, Key, TrackletUpdate
+from tracker.linking.updates import Event, Exemplar, Key, TrackletUpdate
 from tracker.site import Site
 
 UNLIKELY = -3.0  # nats: ties under this bring no person into question
@@ -191,6 +191,25 @@ class Linker:
     def __len__(self) -> int:
         """How many people are remembered."""
         return len(self._people)
+
+    def exemplars(self, known: Mapping[int, float]) -> list[Exemplar]:
+        """The people who have been seen later than it is ``known`` of them, seconds of the site's clock, by identity."""
+        looks, seen = self._graph.looks, self._graph.sightings
+        used = np.flatnonzero(looks.used & (looks["person"] > 0))
+        last = np.full(int(looks["person"][used].max(initial=0)) + 1, -np.inf)
+        np.maximum.at(last, looks["person"][used], looks["end"][used])
+        out = []
+        for number in np.flatnonzero(np.isfinite(last)).tolist():
+            if last[number] <= known.get(number, -math.inf):
+                continue
+            mine = sorted(self._people[number])
+            rows = np.array(sorted(row for look in mine for row in self._graph.seen[look]))
+            rows = rows[np.lexsort((seen["start"][rows], seen["end"][rows]))]
+            total = looks["sum"][[look for look in mine if looks["known"][look]]].sum(0)
+            weight = float(np.linalg.norm(total))
+            embedding = (total / np.float32(weight)).astype(np.float32) if weight > 0 else None
+            out.append(Exemplar(number, np.stack([seen["start"][rows], seen["end"][rows]], 1), embedding, weight))
+        return out
 
     # by hand
 

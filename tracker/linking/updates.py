@@ -40,6 +40,19 @@ class TrackletUpdate:
         return self.camera, self.track
 
 
+@dataclass(frozen=True, eq=False)
+class Exemplar:
+    """A person as one linker knows them, for one above it: when they were seen, and the mean of their looks.
+
+    ``sightings`` (k, 2): start and end, seconds of the site's clock, by end; ``embedding`` (d,) unit float32, or None; ``weight``: as of an update.
+    """
+
+    identity: int
+    sightings: np.ndarray
+    embedding: np.ndarray | None
+    weight: float
+
+
 @dataclass(frozen=True)
 class Event:
     """What was decided at ``time``; ``key`` is the same whenever the same is decided, so that taking it twice is no harm.
