@@ -20,7 +20,7 @@ $(RUNTIME)/.done: pyproject.toml constraints.txt | $(UV)
 
 $(VENV)/.done: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt -e '.[train,redis,dev]'
+	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt -e '.[train,web,redis,dev]'
 	@touch $@
 
 setup: $(VENV)/.done ## install everything that tests and training need

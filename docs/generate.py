@@ -29,7 +29,7 @@ from pipeline.formats.validation import model_in
 from pipeline.messaging.messages import EDGE_MESSAGE
 from reid.training import recipe as reid_recipe
 from reid.training.jitter import Jitter
-from tracker.site import Link
+from tracker.site import Line, Link, Zone
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,7 +71,13 @@ The public names of the four packages. Other names may change without notice. Se
 def pages() -> dict[Path, str]:
     """Each generated file and its text."""
     groups = [section(name, field.annotation, f"{name}.") for name, field in Config.model_fields.items()]
-    site = [section("Site", SiteFile), section("cameras.NAME", CameraEntry), section("links[]", Link)]
+    site = [
+        section("Site", SiteFile),
+        section("cameras.NAME", CameraEntry),
+        section("zones.NAME", Zone),
+        section("lines.NAME", Line),
+        section("links[]", Link),
+    ]
     recipes = [
         section("passerby reid train", reid_recipe.Recipe), section("passerby reid distil", reid_recipe.DistilRecipe),
         section("jitter", Jitter, "jitter."), section("passerby detector train", detector_recipe.Recipe), section("stages[]", detector_recipe.Stage),

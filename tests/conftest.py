@@ -25,6 +25,8 @@ def shared() -> Path:
 
 
 LONGEST_FIRST = (
+    "test_console_browser",
+    "test_console",
     "test_end_to_end",
     "test_run",
     "test_model_commands",

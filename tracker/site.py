@@ -8,10 +8,52 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from detectors.runtime.settings import Seconds, Settings
+from detectors.runtime.settings import Frames, Seconds, Settings
 
 Row = tuple[float, float, float]
-Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
+Coordinate = Annotated[float, Field(ge=-32768, le=32768)]
+Point = tuple[Coordinate, Coordinate]
+Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
+PlaceName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,99}$")]
+
+
+class Zone(Settings):
+    """An area of a camera's image whose visits are recorded: a person is in it while their feet are.
+
+    Zones of the same name in several cameras are one zone of the site.
+    """
+
+    polygon: Polygon = Field(title="Polygon", description="Corners in px.")
+    min_stay: Seconds = Field(default=0.0, ge=0, title="Minimum stay", description="Shorter stays are not counted.")
+    max_gap: Seconds = Field(default=1.0, ge=0, title="Maximum gap", description="A person who is back within this time has not left.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if max(x for x, _ in self.polygon) < 1 or max(y for _, y in self.polygon) < 1:
+            raise ValueError("the polygon lies outside the image; coordinates are in px from its upper left corner")
+        return self
+
+
+class Line(Settings):
+    """A line in a camera's image whose crossings are counted, by people's feet.
+
+    Seen along the arrow from `start` to `end`, `in` leads from its right side to its left side. Who walks around an end does not cross it.
+    """
+
+    start: Point = Field(title="Start", description="One end: x px, y px.")
+    end: Point = Field(title="End", description="The other end: x px, y px.")
+    min_frames: Frames = Field(
+        default=2,
+        ge=1,
+        title="Minimum frames",
+        description="A crossing counts when the person is seen beyond the line in this many frames.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("start and end must not be the same point")
+        return self
 
 
 class CameraPlace(Settings):
@@ -36,6 +78,8 @@ class CameraPlace(Settings):
         title="Areas to ignore",
         description="Polygons, as above: drop people whose feet are in one of them (a screen, a poster).",
     )
+    zones: dict[PlaceName, Zone] = Field(default={}, title="Zones", description="Areas whose visits are recorded, by name.")
+    lines: dict[PlaceName, Line] = Field(default={}, title="Lines", description="Lines whose crossings are counted, by name.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.address import redact
+from pipeline.cli.console import serve, tokens_app
 from pipeline.cli.convert import convert
 from pipeline.cli.detector import detector_app
 from pipeline.cli.evaluate import evaluate, evaluate_identities
@@ -57,11 +58,17 @@ def root(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run, "live": live, "link": link, "associate": associate, "refine": refine, "eval": evaluate, "eval-identities": evaluate_identities, "probe": probe,
-    "search": search, "forget": forget, "validate": validate, "convert": convert, "demo": demo,
+    "search": search, "forget": forget, "validate": validate, "serve": serve, "convert": convert, "demo": demo,
 }  # fmt: skip
 for name, command in COMMANDS.items():
     app.command(name, epilog=EXIT_CODES)(command)
-for name, group in (("identities", identities_app), ("store", store_app), ("reid", reid_app), ("detector", detector_app)):
+for name, group in (
+    ("identities", identities_app),
+    ("store", store_app),
+    ("tokens", tokens_app),
+    ("reid", reid_app),
+    ("detector", detector_app),
+):
     app.add_typer(group, name=name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,12 @@ def live(
         typer.Option(metavar="URL", help="Publish to a broker: mqtt://USER@HOST:PORT/PREFIX, mqtts for TLS. For Home Assistant, too."),
     ] = None,
     mqtt_password_env: Annotated[str | None, typer.Option(help="Environment variable that holds the broker's password.")] = None,
+    console_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve the console on this port, with live pictures. Requires passerby[web].")
+    ] = None,
+    console_host: Annotated[
+        str, typer.Option(help="Address of the console. Others than loopback need tokens: passerby tokens.")
+    ] = "127.0.0.1",
     as_json: Json = False,
 ) -> None:
     """Track people in live cameras, and assign identities while they run.
@@ -54,7 +61,16 @@ def live(
         if mqtt_password_env is not None and mqtt_password_env not in os.environ:
             raise UsageError(f"--mqtt-password-env: the environment variable {mqtt_password_env} is not set")
         broker = Broker.of(mqtt, None if mqtt_password_env is None else os.environ[mqtt_password_env])
-    with stop_on_signals() as stop, asked_by_hangup() as asked:
+    with ExitStack() as opened:
+        screen = None
+        if console_port is not None:
+            from pipeline.cli.console import needed
+
+            needed()
+            from pipeline.web.serve import Address, live_console
+
+            screen = opened.enter_context(live_console(settings, site, Address(console_host, console_port), out))
+        stop, asked = opened.enter_context(stop_on_signals()), opened.enter_context(asked_by_hangup())
 
         def reload() -> SiteFile | None:
             if not asked():
@@ -65,7 +81,7 @@ def live(
                 log.error("the site file is not taken: %s", error)
                 return None
 
-        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload, publish, edge, broker)
+        status = run_live(load_site(site), settings, out, status_port, stop, duration, reload, publish, edge, broker, screen)
     if as_json:
         print(status.model_dump_json(indent=1))
         return

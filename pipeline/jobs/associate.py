@@ -21,6 +21,7 @@ from pipeline.identities.recorded import RecordedTracklets, identify, read_runs
 from pipeline.identities.replay import link, write_events
 from pipeline.identities.results import read_identities, write_identities
 from pipeline.identities.storing import store_identities
+from pipeline.identities.zone_visits import write_zones
 from pipeline.jobs.run import Request, run, write_record
 from pipeline.jobs.store import said_so_far, store_of, store_results
 from pipeline.report.page import write_page
@@ -52,9 +53,10 @@ def associate_runs(runs: list[Path], out: Path, site: Site, config: Config, onli
         found = identify(recorded, site, config.association)
     recorded, found = apply_corrections(recorded, found, corrections)
     write_identities(out, recorded, found)
+    visits = write_zones(out, recorded, found, site)
     if online:
         write_events(out / "events.jsonl", events)
-    store_results(out, config.store, runs, (recorded, found))
+    store_results(out, config.store, runs, (recorded, found), visits, site)
     return _finish_association(out, recorded, found)
 
 
@@ -83,6 +85,7 @@ def correct(out: Path, make: Callable[[list[Key], np.ndarray], Correction], sett
     append(out, correction)
     recorded, found = apply_corrections(recorded, found, [correction])
     write_identities(out, recorded, found)
+    write_zones(out, recorded, found, None)
     if (out / FILE).is_file():
         with store_of(out, settings or StoreSettings()) as store:
             store_identities(store, out, recorded, found)

@@ -27,6 +27,7 @@ from pipeline.jobs.associate import refresh_page
 from pipeline.live.state import forget as forget_linked
 from pipeline.store import FILE, Sighting, Source, Store, StoreSettings, Where, open_store
 from pipeline.store.exports import erase_from_exports
+from pipeline.zones.files import ZONE_FILES, read_visits, write_zone_files
 from tracker import Identities
 from tracker.linking.updates import Key
 
@@ -185,6 +186,9 @@ def _rewrite(out: Path, recorded: RecordedTracklets, found: Identities, run: Pat
     left = Identities(found.ids[rows], found.confidence[rows], place[found.uncertain[sure]].reshape(-1, 2), found.odds[sure])
     for name in ("identities.parquet", "identities.csv", "uncertain.csv", "index.html"):
         shred(out / name)
+    zones = read_visits(out)
+    for name in ZONE_FILES:
+        shred(out / name)
     for sheet in (out / "people").glob("[0-9][0-9][0-9][0-9][0-9].jpg"):
         shred(sheet)
     for text in out.glob("*/tracks.global.txt"):
@@ -192,6 +196,8 @@ def _rewrite(out: Path, recorded: RecordedTracklets, found: Identities, run: Pat
     lost = set(found.ids.tolist()) - set(left.ids.tolist())
     filter_events(out / "events.jsonl", gone, lost)
     write_identities(out, recorded.take(rows), left, list(dict.fromkeys(recorded.runs)))
+    if zones is not None:
+        write_zone_files(out, zones[0], dict(zip(recorded.take(rows).keys, left.ids.tolist(), strict=True)), zones[1])
     refresh_page(out, (recorded.take(rows), left))
 
 

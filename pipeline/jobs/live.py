@@ -21,6 +21,7 @@ from pipeline.formats.site_file import CameraEntry, SiteFile
 from pipeline.live.guard import Guard
 from pipeline.live.mqtt import Broker, Mqtt
 from pipeline.live.newest import Reader
+from pipeline.live.screen import LiveScreen
 from pipeline.live.service import LiveRun
 from pipeline.live.status import LiveStatus, OutputStatus
 from pipeline.messaging.broker import checked_name
@@ -54,12 +55,13 @@ def live(
     publish: str | None = None,
     edge: str | None = None,
     broker: Broker | None = None,
+    screen: LiveScreen | None = None,
 ) -> LiveStatus:
     """Run the site's cameras until ``stopped()`` or for ``duration`` seconds; returns the last status.
 
     ``reload`` is asked between steps: another site file, or None to go on with this one. ``publish``: address of a broker to publish to, as
-    ``edge`` (default: the host's name). ``broker``: of MQTT. Raises UsageError for a site without cameras or a
-    password that is not there, ModelError, and OutputError.
+    ``edge`` (default: the host's name). ``broker``: of MQTT. ``screen``: shows the cameras' pictures. Raises UsageError for a site without
+    cameras or a password that is not there, ModelError, and OutputError.
     """
     entries = check_cameras(site)
     if not entries:
@@ -74,7 +76,7 @@ def live(
     mqtt = None if broker is None else Mqtt(broker)
     with writing(out):
         publisher = None if publish is None else _publisher(publish, site.name, edge, out, embedder, config)
-        run = LiveRun(readers, config, out, site, detector, embedder, status_port, publisher)
+        run = LiveRun(readers, config, out, site, detector, embedder, status_port, publisher, screen=screen)
     record, due, told = Guard(f"{out / 'run.json'}"), 0.0, 0.0
     run.more_guards["run.json"] = record
     if mqtt is not None:

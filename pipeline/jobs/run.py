@@ -24,6 +24,7 @@ from pipeline.errors import OK, OUTPUT, SOURCE_FAILED, SourceError, UsageError, 
 from pipeline.identities.corrections import apply_corrections
 from pipeline.identities.recorded import identify, read_runs
 from pipeline.identities.results import write_identities
+from pipeline.identities.zone_visits import write_zones
 from pipeline.jobs.signals import StopFlag
 from pipeline.jobs.store import said_so_far, store_results
 from pipeline.report.page import write_run_page
@@ -164,11 +165,15 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
                 recorded, identify(recorded, request.site, config.association), said_so_far(out, config.store, recorded)
             )
             write_identities(out, recorded, found)
+            sizes = {one.name: (one.source.width, one.source.height) for one in cameras}
+            visits = write_zones(out, recorded, found, request.site, sizes)
             rows, numbers, associated = people(recorded, found), counts(found, recorded), (recorded, found)
+    elif any(place.zones or place.lines for place in places.values()):
+        log.warning("no zone visits: they count people, and without a re-ID model (reid.model none) there are no identities")
     took = timing(results, watch, inference, time.perf_counter() - request.began)
     record = run_record(results, refused, config, models, took, began, exit_code, numbers)
     write_record(out, record, rows)
-    store_results(out, config.store, [out], associated)
+    store_results(out, config.store, [out], associated, visits, request.site)
     return record
 
 

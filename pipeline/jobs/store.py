@@ -9,8 +9,10 @@ from pipeline.errors import UsageError
 from pipeline.identities.corrections import Correction, read_log
 from pipeline.identities.recorded import RecordedTracklets
 from pipeline.identities.storing import Imported, cameras_of, import_folder, import_run, store_identities, stored_corrections, totals
+from pipeline.identities.zone_visits import store_visits
 from pipeline.store import FILE, Store, StoreSettings
-from tracker import Identities
+from pipeline.zones.watch import Visit
+from tracker import Identities, Site
 
 
 def store_of(out: Path, settings: StoreSettings) -> Store:
@@ -24,9 +26,17 @@ def said_so_far(out: Path, settings: StoreSettings, recorded: RecordedTracklets)
 
 
 def store_results(
-    out: Path, settings: StoreSettings, runs: Sequence[Path], associated: tuple[RecordedTracklets, Identities] | None
+    out: Path,
+    settings: StoreSettings,
+    runs: Sequence[Path],
+    associated: tuple[RecordedTracklets, Identities] | None,
+    visits: Sequence[Visit] = (),
+    site: Site | None = None,
 ) -> None:
-    """Write ``runs`` and the identities found for them into the store, unless that is switched off. None: nobody was identified."""
+    """Write ``runs`` and the identities found for them into the store, unless that is switched off. None: nobody was identified.
+
+    ``visits``: of the tracklets in the zones and lines of ``site``.
+    """
     if not settings.enabled:
         return
     with store_of(out, settings) as store:
@@ -34,6 +44,7 @@ def store_results(
             import_run(store, run)
         if associated is not None:
             store_identities(store, out, *associated)
+            store_visits(store, associated[0], visits, site or Site())
 
 
 def import_runs(path: Path, folders: Sequence[Path], settings: StoreSettings, began: Mapping[str, float] | None = None) -> Imported:

@@ -35,11 +35,14 @@ from pipeline.live.linking import LiveLinking
 from pipeline.live.load import Load
 from pipeline.live.newest import NewestOfEach, Reader
 from pipeline.live.retention import Retention
+from pipeline.live.screen import LiveScreen
 from pipeline.live.segments import Segments
 from pipeline.live.state import restored, save
 from pipeline.live.status import ClockStatus, LiveStatus, OutputStatus, StatusServer, camera_status, memory
 from pipeline.live.track_events import TrackEvents
+from pipeline.live.zones import LiveZones
 from pipeline.messaging.publisher import Publisher
+from pipeline.sinks.sink import Sink
 from pipeline.sinks.store_feed import FeedCamera
 from pipeline.sources.frame import Frame, Progress, Selection
 from pipeline.sources.mailbox import Arrivals
@@ -85,6 +88,7 @@ class LiveRun:
         status_port: int | None = None,
         publisher: Publisher | None = None,
         wall: Callable[[], float] = time.time,
+        screen: LiveScreen | None = None,
     ) -> None:
         config = with_gate(config, embedder)
         self.config, self.out, self.site, self.detector, self.embedder, self._wall = config, out, site, detector, embedder, wall
@@ -128,17 +132,22 @@ class LiveRun:
                 self.linking = LiveLinking(linker, self.events, self.cameras, site, self._clip, publisher)
                 self.corrections = CorrectionsByHand(out, linker, self.events)
                 opened.callback(self._end_linking)
+            self.screen = screen
             self.clocks = ClockWatch(site, config.live.clock_bound)
             self.blind = BlindTimes({name: self._least_gap(name) for name in self.readers}, since)
             self.load = Load(config.live.max_behind)
             self.retention = Retention(out, config.live)
+            self._zone_sinks: dict[str, LiveZones] = {}
             self._add_cameras(self.readers)
+            opened.callback(self._end_zones)
             opened.callback(self._finish_cameras)
             self.intake = NewestOfEach(self.readers, self._arrivals)
             opened.callback(self.intake.close)
             self.server = None if status_port is None else StatusServer(self.status, status_port)
             if self.server is not None:
                 opened.callback(self.server.close)
+            if screen is not None:
+                screen.begin(self.status, self._shown)
             self._opened = opened.pop_all()
 
     @property
@@ -205,6 +214,8 @@ class LiveRun:
         for name in gone:
             if (run := self.cameras.pop(name, None)) is not None:
                 run.finish()
+        self._end_zones(gone)
+        for name in gone:
             for known in (self._sessions, self._sizes, self._states):
                 known.pop(name, None)
         self.site = site
@@ -251,6 +262,8 @@ class LiveRun:
                 *([self.feed] if self.feed else []),
                 self.track_events,
                 *([self.linking, self.clocks] if self.linking else []),
+                *self._zones(name),
+                *([self.screen.sink(name)] if self.screen else []),
             ]
             camera = Camera(name, LiveSource(Path(name)), None)  # type: ignore[arg-type]
             self.cameras[name] = CameraRun(camera, self.config, sinks, first[name])
@@ -339,6 +352,8 @@ class LiveRun:
         if self.linking is not None:
             self.corrections.take(now)
             self.linking.step(now)
+            if self.screen is not None:
+                self.screen.identities = self.linking.linker.identities
             for offset in self.clocks.review(now, self.linking.linker.identities) if self.clocks.due(now) else ():
                 log.warning(
                     "the clock of %s is %.1f s (+-%.1f) ahead of that of %s, by %d people", offset.b, offset.seconds, 2 * offset.uncertainty,
@@ -383,6 +398,27 @@ class LiveRun:
             if self.linking.linker.forgotten:
                 with self.segments.guard.trying():
                     erase_run(segment, Erasure(dict.fromkeys(self.linking.linker.forgotten, Trace.nowhere())), self.config.output)
+
+    def _zones(self, name: str) -> list[Sink]:
+        """The sink for the camera's zones and lines, if it has any."""
+        place = self.site.cameras.get(name)
+        if place is None or not (place.zones or place.lines):
+            return []
+        self._zone_sinks[name] = LiveZones(name, place, self.events, self._identity)
+        return [self._zone_sinks[name]]
+
+    def _end_zones(self, names: Iterable[str] | None = None) -> None:
+        """Whoever is in a zone of these cameras, or of all, leaves it."""
+        for name in list(self._zone_sinks) if names is None else names:
+            if (zones := self._zone_sinks.pop(name, None)) is not None:
+                zones.close()
+
+    def _shown(self, number: int) -> int | None:
+        """The identity in the store of whom the linker calls ``number``; without a store, that number."""
+        return number if self.feed is None else self.feed.store.people.numbered(self.feed.source, number)
+
+    def _identity(self, camera: str, track: int) -> int | None:
+        return None if self.linking is None else self.linking.linker.identities.get((camera, track))
 
     def _join_readers(self) -> None:
         until = time.monotonic() + END

@@ -167,6 +167,6 @@ def write_page(path: Path, cameras: Sequence[CameraSection], facts: Mapping[str,
     environment.filters.update(clock=clock, colour=colour, lanes=lanes, moment=shown, segments=segments_line)
     html = environment.get_template("page.html").render(
         cameras=cameras, facts=facts, duration=duration, ticks=ticks(duration), people=people.rows, hidden_people=people.hidden, names=names,
-        began=began,
+        began=began, sections={camera.name: camera for camera in cameras},
     )  # fmt: skip
     path.write_text(redact(html), encoding="utf-8")

@@ -29,6 +29,7 @@ EVERY, MOST = 1.0, 256  # seconds between writes, and tracklets after which one 
 PURGE = 3600.0  # seconds between purges
 BEAT = 5.0  # seconds after which a feed says that it is alive, where there is nothing to write
 DECISIONS = ("assigned", "split", "merged")
+ZONES = ("entered", "left", "crossed")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class StoreFeed(Sink):
         self._events: list[tuple[str, float, dict[str, Any]]] = []
         self._decided: dict[Key, tuple[int, float]] = {}  # of tracks that are not written yet: number and confidence
         self._told: dict[Key, list[int]] = {}  # events about them
+        self._visits: dict[Key, list[tuple[str, float, float]]] = {}
         self._ids: dict[Key, int] = {}
         self._written, self._beat, self._purged = time.monotonic(), -BEAT, time.monotonic() - PURGE
         self._watch = WatchList(store) if store.settings.watch else None
@@ -95,7 +97,7 @@ class StoreFeed(Sink):
         self._erase(keys)
         self._tracklets = [one for one in self._tracklets if (one.camera, one.track) not in keys]
         self._events = [one for one in self._events if (one[2].get("camera"), one[2].get("track")) not in keys]
-        for held in (self._decided, self._told, self._ids):
+        for held in (self._decided, self._told, self._visits, self._ids):
             for key in keys & held.keys():
                 del held[key]
         self.flush()
@@ -154,8 +156,30 @@ class StoreFeed(Sink):
             self.store.people.claim(self.source, sighting, *decided)
         if told := self._told.pop(key, None):
             self.store.events.about(told, sighting)
+        for place, entered, left in self._visits.pop(key, ()):
+            self.store.sightings.visit(sighting, place, entered, left)
+
+    def _tell_zone(self, kind: str, at: float, values: dict[str, Any]) -> None:
+        """``entered``, ``left`` and ``crossed``: an event, and for ``left`` the visit; of a track that is not written yet once it is."""
+        number, place, dwell = values.pop("identity", None), values["place"], values.get("dwell")
+        key = values.pop("camera"), values["track"]
+        identity = None if number is None else self.store.people.number(self.source, number)
+        sighting = self._ids.get(key) or self.store.sightings.known(self.source, *key)
+        written = self.store.events.add(
+            kind, at, key[0], sighting, identity, f"{self.source}/{kind}/{key[1]}/{key[0]}/{place}/{at:.3f}", **values
+        )
+        if sighting is None and written is not None:
+            self._told.setdefault(key, []).append(written)
+        if kind == "left" and dwell is not None:
+            if sighting is None:
+                self._visits.setdefault(key, []).append((place, at - dwell, at))
+            else:
+                self.store.sightings.visit(sighting, place, at - dwell, at)
 
     def _tell(self, kind: str, at: float, values: dict[str, Any]) -> None:
+        if kind in ZONES:
+            self._tell_zone(kind, at, values)
+            return
         if kind not in DECISIONS:
             self.store.events.add(kind, at, values.pop("camera", None), key=values.pop("key", None), **values)
             return

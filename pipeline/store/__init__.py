@@ -15,6 +15,7 @@ from pipeline.store.records import (
     Camera,
     Correction,
     Crop,
+    Feed,
     HistoryEntry,
     Identity,
     Path,
@@ -29,6 +30,6 @@ from pipeline.store.settings import StoreSettings
 from pipeline.store.store import FILE, Store, open_store
 
 __all__ = [
-    "FILE", "AuditEntry", "Camera", "Correction", "Crop", "HistoryEntry", "Identity", "Path", "Sighting", "Source", "Store",
+    "FILE", "AuditEntry", "Camera", "Correction", "Crop", "Feed", "HistoryEntry", "Identity", "Path", "Sighting", "Source", "Store",
     "StoreSettings", "StoredEvent", "UncertainPair", "Visit", "Where", "open_store",
 ]  # fmt: skip

@@ -35,6 +35,20 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """A camera of a source. ``epoch``, ``clock``, ``video`` as in ``Sighting``; ``folder``: of the source; ``first``, ``last``: of its sightings."""
+
+    source: int
+    camera: str
+    epoch: float
+    clock: ClockKind
+    video: str | None
+    folder: str | None
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True)
 class Sighting:
     """One track in one camera.
 

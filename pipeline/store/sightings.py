@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.formats.tracklet import Tracklet
 from pipeline.store.database import Database
-from pipeline.store.records import Camera, ClockKind, Crop, Path, Sighting, Source, Visit, Where
+from pipeline.store.records import Camera, ClockKind, Crop, Feed, Path, Sighting, Source, Visit, Where
 from pipeline.store.schema import CAMERA_BITS, DAY, DAY_BITS, NUMBER_BITS, partition
 
 COLUMNS = """s.id, s.source, c.name, s.track, s.session, s.start, s.end, s.identity, s.confidence, s.pinned, s.boxes, s.score, s.quality,
@@ -292,6 +292,16 @@ class Sightings:
     def longest(self) -> float:
         """No sighting is longer than this, seconds."""
         return float(self._db.value("SELECT max(last - max(first, day * 86400.0)) FROM partitions WHERE last > -1e299") or 0.0)
+
+    def feeds(self, camera: str) -> list[Feed]:
+        """What has fed a camera, latest first."""
+        rows = self._db.rows(
+            """SELECT f.source, f.epoch, f.clock, f.video, s.folder, (SELECT min(x.start) FROM sightings x WHERE x.source = f.source AND x.camera = c.id),
+            (SELECT max(x.end) FROM sightings x WHERE x.source = f.source AND x.camera = c.id)
+            FROM feeds f JOIN cameras c ON c.id = f.camera JOIN sources s ON s.id = f.source WHERE c.name = ? ORDER BY f.epoch DESC, f.source DESC""",
+            (camera,),
+        )
+        return [Feed(source, camera, epoch, clock, video, folder, first, last) for source, epoch, clock, video, folder, first, last in rows]
 
     def camera_numbers(self, names: Iterable[str]) -> list[int]:
         """Raises UsageError for an unknown camera."""
