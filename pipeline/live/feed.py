@@ -19,10 +19,15 @@ class LiveFeed(StoreFeed):
     """A feed that keeps what it cannot write, and tries again: ``guard`` counts what is lost."""
 
     def __init__(
-        self, store: Store, source: int, describe: Callable[[str], FeedCamera], erase: Callable[[set[Key]], None], name: str
+        self,
+        store: Store,
+        source: int,
+        describe: Callable[[str], FeedCamera],
+        erase: Callable[[set[Key]], None],
+        wall: Callable[[], float],
     ) -> None:
-        super().__init__(store, source, describe, erase)
-        self.guard = Guard(name)
+        super().__init__(store, source, describe, erase, wall)
+        self.guard = Guard(f"{store.path}")
 
     def flush_if_due(self) -> None:
         with self.guard.trying():
@@ -42,7 +47,7 @@ def open_feed(
     out: Path,
     config: Config,
     facts: Mapping[str, str],
-    began: float,
+    wall: Callable[[], float],
     describe: Callable[[str], FeedCamera],
     erase: Callable[[set[Key]], None],
 ) -> LiveFeed:
@@ -52,11 +57,11 @@ def open_feed(
     try:
         store.use_model(facts, "these cameras")
         link_store(out, store.path)
-        source = store.sightings.add_source("live", str(out.resolve()), out.resolve().name, began)
+        source = store.sightings.add_source("live", str(out.resolve()), out.resolve().name, wall())
     except BaseException:
         store.close()
         raise
-    return LiveFeed(store, source.id, describe, erase, f"{path}")
+    return LiveFeed(store, source.id, describe, erase, wall)
 
 
 def kept_as_files(store: StoreSettings, live: Live) -> StoreSettings:

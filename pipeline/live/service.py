@@ -273,7 +273,7 @@ class LiveRun:
         if not self.config.store.enabled:
             return None
         return open_feed(
-            out, self.config, reid_facts(self.embedder), self.began, lambda name: FeedCamera(0.0, size=self._sizes.get(name)), self._forget
+            out, self.config, reid_facts(self.embedder), self._wall, lambda name: FeedCamera(0.0, size=self._sizes.get(name)), self._forget
         )
 
     def _forget(self, keys: set[Key]) -> None:
@@ -284,6 +284,7 @@ class LiveRun:
         if self.linking is not None:
             self.linking.linker.forget(keys, self._wall())
             self._save()
+        self.track_events.forget(keys)
         self.events.forget(keys)
 
     def _least_gap(self, name: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.engine.camera_run import CameraRun
@@ -26,6 +26,11 @@ class TrackEvents(Sink):
 
     def finish(self, tracklet: Tracklet) -> None:
         self._seen(tracklet.camera, tracklet.track, float(tracklet.times[0]), float(tracklet.times[-1]))
+
+    def forget(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Tell nothing more of tracks (camera, track)."""
+        for key in keys:
+            self._known.pop(key, None)
 
     def tell(self) -> None:
         """Write what has begun and ended since the last call."""

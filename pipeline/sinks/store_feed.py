@@ -52,9 +52,14 @@ class StoreFeed(Sink):
     """
 
     def __init__(
-        self, store: Store, source: int, describe: Callable[[str], FeedCamera], erase: Callable[[set[Key]], None] = lambda _: None
+        self,
+        store: Store,
+        source: int,
+        describe: Callable[[str], FeedCamera],
+        erase: Callable[[set[Key]], None] = lambda _: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self.store, self.source, self._describe, self._erase = store, source, describe, erase
+        self.store, self.source, self._describe, self._erase, self._wall = store, source, describe, erase, wall
         self._cameras: dict[str, int] = {}
         self._tracklets: list[Tracklet] = []
         self._events: list[tuple[str, float, dict[str, Any]]] = []
@@ -84,7 +89,7 @@ class StoreFeed(Sink):
 
     def _purge(self) -> None:
         try:
-            purge(self.store)
+            purge(self.store, self._wall())
         except (OutputError, sqlite3.Error) as error:  # closed meanwhile, or a full disk, which the next write says too
             log.warning("%s", error)
 
@@ -181,7 +186,12 @@ class StoreFeed(Sink):
             self._tell_zone(kind, at, values)
             return
         if kind not in DECISIONS:
-            self.store.events.add(kind, at, values.pop("camera", None), key=values.pop("key", None), **values)
+            camera, track = values.pop("camera", None), values.get("track")
+            key: Key | None = None if camera is None or track is None else (camera, track)
+            about = None if key is None else self._ids.get(key) or self.store.sightings.known(self.source, *key)
+            written = self.store.events.add(kind, at, camera, about, key=values.pop("key", None), data=values)
+            if about is None and written is not None and key is not None:
+                self._told.setdefault(key, []).append(written)  # an erasure must find it
             return
         event = Event(kind, at, values["identity"], values["camera"], values["track"], values["other"], values["odds"], values["reasons"])  # type: ignore[arg-type]
         sighting = None
@@ -190,14 +200,14 @@ class StoreFeed(Sink):
                 if number == event.other:
                     self._decided[one] = (event.identity, confidence)
         else:
-            key = event.camera, event.track
+            key = (event.camera, event.track)
             sighting = self._ids.get(key) or self.store.sightings.known(self.source, *key)
             if sighting is None:
                 self._decided[key] = (event.identity, float(probability(np.array(event.odds))))
         self.store.people.apply(self.source, [event])
         identity = self.store.people.number(self.source, event.identity)
         written = self.store.events.add(
-            kind, at, event.camera, sighting, identity, f"{self.source}/{event.key}", odds=event.odds, track=event.track
+            kind, at, event.camera, sighting, identity, f"{self.source}/{event.key}", data={"odds": event.odds, "track": event.track}
         )
         if sighting is None and written is not None and event.camera is not None and event.track is not None:
             self._told.setdefault((event.camera, event.track), []).append(written)

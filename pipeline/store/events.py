@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.address import redact
@@ -25,16 +25,17 @@ class Events:
         sighting: int | None = None,
         identity: int | None = None,
         key: str | None = None,
-        **data: Any,
+        data: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> int | None:
-        """Write an event; ``time``: seconds since 1970, ``data``: JSON values. Of those with one ``key`` only the first is written, None for the others."""
+        """Write an event; ``time``: seconds since 1970, ``data`` and ``more``: JSON values. Of those with one ``key`` only the first is written, None for the others."""
         with self._db.writing() as db:
             if camera is not None:
                 db.execute("INSERT OR IGNORE INTO cameras (name) VALUES (?)", (camera,))
             return self._db.value(
                 """INSERT INTO events (time, kind, camera, sighting, identity, data, key)
                 VALUES (?, ?, (SELECT id FROM cameras WHERE name = ?), ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id""",
-                (time, kind, camera, sighting, identity, redact(json.dumps(data)), key),
+                (time, kind, camera, sighting, identity, redact(json.dumps({**(data or {}), **more})), key),
             )
 
     def about(self, events: Sequence[int], sighting: int) -> None:
