@@ -27,7 +27,7 @@ from stores import BEGAN, SHIRTS, build
 from pipeline.config import Config
 from pipeline.formats.colours import PALETTE
 from pipeline.formats.site_file import load_site
-from pipeline.live.feed import HEAD, LiveScreen
+from pipeline.live.screen import HEAD, LiveScreen
 from pipeline.sources.frame import Frame
 from pipeline.store import Sighting, Store, Where, open_store
 from pipeline.store.figures import Seen, count_zones, flows, hourly, place_visits, seen

@@ -229,8 +229,8 @@ def test_frames_are_paired_with_the_boxes_of_their_number():
     numbers, boxes = np.array([3, 1, 3]), np.array([[5, 6, 15, 26], [0, 0, 10, 20], [1, 2, 4, 6]], float)
     frames = [(number, np.full((2, 2, 3), number, np.uint8)) for number in (1, 2, 3)]
     samples = list(sequence(iter(frames), numbers, boxes))
-    assert [image[0, 0, 0] for image, _ in samples] == [1, 2, 3]
-    assert [found.tolist() for _, found in samples] == [[[0, 0, 10, 20]], [], [[5, 6, 15, 26], [1, 2, 4, 6]]]
+    assert [image[0, 0, 0] for image, *_ in samples] == [1, 2, 3]
+    assert [found.tolist() for _, found, *_ in samples] == [[[0, 0, 10, 20]], [], [[5, 6, 15, 26], [1, 2, 4, 6]]]
 
 
 def test_errors_have_one_hierarchy_and_one_way_to_say_that_a_file_cannot_be_written(tmp_path):

@@ -21,7 +21,6 @@ from detectors.runtime.session import open_model
 from detectors.training.evaluate import CONFIDENT_SCORE, Quality, Sample, evaluate, yolo_folder
 from detectors.training.quantise import half, int8
 
-EVALUATION_SIZE = 416  # px, longest side of the images of person-boxes
 MAX_AP50_LOSS = 0.02
 
 
@@ -58,9 +57,9 @@ def verify(path: Path, model: Any, size: int, tolerance: float = 0.01) -> float:
     return worst
 
 
-def opened(path: Path) -> Detector:
-    """A model as it is evaluated: all scores from 0.01, at ``EVALUATION_SIZE``."""
-    return load_detector(str(path), DetectorSettings(confidence=0.01, size=EVALUATION_SIZE))
+def opened(path: Path, size: int) -> Detector:
+    """A model as it is evaluated: all scores from 0.01, at the size that it will be used at."""
+    return load_detector(str(path), DetectorSettings(confidence=0.01, size=size))
 
 
 def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[], Iterable[Sample]], data: str) -> None:
@@ -73,7 +72,7 @@ def calibrated_onnx(checkpoint: Path, out: Path, size: int, samples: Callable[[]
     facts = {"names": str(dict(yolo.names)), "stride": str(int(max(yolo.model.stride))), "imgsz": str([size, size]), "task": "detect"}
     facts |= {"license": "AGPL-3.0-or-later", "data": data, "author": "passerby"}
     write_onnx(model, out, size, facts)
-    found = evaluate(opened(out), samples())
+    found = evaluate(opened(out, size), samples())
     calibrate(model, found.precise_score)
     write_onnx(model, out, size, facts | {"calibration": f"precision 0.9 at {CONFIDENT_SCORE}, from {found.precise_score:.3f}"})
     verify(out, model, size)
@@ -119,7 +118,7 @@ def export(
             onnx.save(model, whole)
         else:
             calibrated_onnx(source, whole, size, samples, data)
-        before = after = evaluate(opened(whole), samples())
+        before = after = evaluate(opened(whole, size), samples())
         if precision == "fp16":
             half(whole, draft)
         elif precision == "int8":
@@ -127,7 +126,7 @@ def export(
         else:
             draft = whole
         if precision != "fp32":
-            after = evaluate(opened(draft), samples())
+            after = evaluate(opened(draft, size), samples())
             if before.ap50 - after.ap50 > MAX_AP50_LOSS:
                 raise ValueError(
                     f"{source}: AP50 falls from {before.ap50:.3f} to {after.ap50:.3f} in {precision}; a loss of {MAX_AP50_LOSS} is allowed"

@@ -58,7 +58,9 @@ def import_folder(store: Store, folder: Path, began: Mapping[str, float] | None 
     if not (folder / "identities.parquet").is_file():
         return import_live(store, folder) if is_live(folder) else import_run(store, folder, began)
     recorded, found = read_identities(folder)
-    done = [import_run(store, run, began) for run in dict.fromkeys(recorded.runs)]
+    done = [
+        import_run(store, run, began) for run in dict.fromkeys(run for row in range(len(recorded.keys)) for run, _ in recorded.places(row))
+    ]
     store_identities(store, folder, recorded, found)
     assumed = tuple(dict.fromkeys(name for one in done for name in one.assumed))
     return Imported(sum(one.sightings for one in done), len(np.unique(found.ids)), assumed)
@@ -123,19 +125,22 @@ def _import_tracklets(
 def store_identities(store: Store, folder: Path, recorded: RecordedTracklets, found: Identities) -> None:
     """Write the identities that an association into ``folder`` found for sightings that are in the store, and its uncertain pairs."""
     source = store.sightings.add_source("other", str(folder.resolve()), folder.resolve().name, datetime.now(UTC).timestamp()).id
-    runs = {run: store.sightings.add_source("run", str(run.resolve()), run.resolve().name, 0.0).id for run in dict.fromkeys(recorded.runs)}
+    places = [recorded.places(row) for row in range(len(recorded.keys))]  # a live camera's track may lie in several segments
+    every = dict.fromkeys(run for parts in places for run, _ in parts)
+    runs = {run: store.sightings.add_source("run", str(run.resolve()), run.resolve().name, 0.0).id for run in every}
     known = {run: store.sightings.keys_of_source(number) for run, number in runs.items()}
-    ids = [
-        known[run].get((name, int(track)))
-        for run, name, track in zip(recorded.runs, recorded.names, recorded.tracklets.tracks, strict=True)
+    parts_of = [
+        [one for run, name in parts if (one := known[run].get((name, track))) is not None]
+        for parts, track in zip(places, recorded.tracklets.tracks.tolist(), strict=True)
     ]
+    ids = [parts[0] if parts else None for parts in parts_of]
     with store.writing():
         store.people.assign(
             source,
             (
                 (one, int(number), float(confidence))
-                for one, number, confidence in zip(ids, found.ids, found.confidence, strict=True)
-                if one is not None
+                for parts, number, confidence in zip(parts_of, found.ids, found.confidence, strict=True)
+                for one in parts
             ),
         )
         store.corrections.suspect(

@@ -175,8 +175,8 @@ def _rewrite(out: Path, recorded: RecordedTracklets, found: Identities, run: Pat
     """Write results anew without the tracks ``keys`` of ``run``."""
     kept = np.array(
         [
-            folder.resolve() != run.resolve() or (name, int(track)) not in keys
-            for folder, name, track in zip(recorded.runs, recorded.names, recorded.tracklets.tracks, strict=True)
+            all(folder.resolve() != run.resolve() or (name, track) not in keys for folder, name in recorded.places(row))
+            for row, track in enumerate(recorded.tracklets.tracks.tolist())
         ],
         bool,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from pipeline.report.page import write_run_page
 from pipeline.report.people import People, counts, people
 from pipeline.report.run_record import RunRecord, model_records, run_key, run_record, timing
 from pipeline.sources.wall import WallRules
+from pipeline.zones.watch import Visit
 from reid import Embedder
 from tracker import Site
 
@@ -158,6 +159,7 @@ def run(request: Request, watcher: Watcher = lambda _: lambda: None, stop: StopF
         "reid": embedder.session.seconds if embedder else 0.0,
     }
     rows, numbers, associated = People(), None, None
+    visits: Sequence[Visit] = ()
     if embedder is not None:
         with watch("associate"):
             recorded = read_runs([out])

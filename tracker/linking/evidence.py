@@ -468,7 +468,7 @@ def shared_in_small(best: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     code = mutual[own]
     for other, weight in zip(others, likely, strict=True):
         code += mutual[other] * weight[:, None]
-    code /= (1 + sum(likely))[:, None]
+    code /= 1 + sum(likely, np.zeros(len(rows)))[:, None]
     a, b = index.reshape(-1, 2).T
     step = max(1, 4_000_000 // len(best))
     shared = np.concatenate([np.minimum(code[a[at : at + step]], code[b[at : at + step]]).sum(1) for at in range(0, len(pairs), step)])
