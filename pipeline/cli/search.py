@@ -73,10 +73,10 @@ def search(
 def meaning(threshold: Threshold) -> str:
     """What a match means."""
     if not threshold.probes:
-        return "at even odds: too few sightings to measure how often a match is wrong"
+        return f"P(same) >= {threshold.probability:.2f}: too few people to measure how often a match is wrong"
     return (
         f"P(same) >= {threshold.probability:.2f}: of searches for somebody who is not there {threshold.false_positive_rate:.1%} report a match, "
-        f"measured by {threshold.probes} searches in this store"
+        f"measured by searches for {threshold.probes} people of this store"
     )
 
 

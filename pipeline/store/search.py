@@ -58,7 +58,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Log odds from which a hit is reported as a match. ``probes``: how many searches measured it; 0: too few people, so that it is even odds."""
+    """Log odds from which a hit is reported as a match. ``probes``: for how many people searches measured it; 0: too few, so that it is the highest odds that any of them reached, and even odds at least."""
 
     odds: float
     false_positive_rate: float
@@ -139,22 +139,24 @@ class Searcher:
         """The threshold at ``store.false_positive_rate``, measured if need be."""
         rate = self.store.settings.false_positive_rate
         known = self.store.db.row("SELECT sightings, value FROM measured WHERE key = ?", (f"threshold {rate}",))
-        count = self.store.vectors.count()
+        count = self.store.sightings.count()
         if known is not None and not _stale(known[0], count):
             odds, probes = json.loads(known[1])
             return Threshold(odds, rate, probes)
-        best = self._impostors(measured or self.measured())
-        if len(best) < FEWEST_PROBES:
-            found = Threshold(0.0, rate, 0)
-        else:
-            found = Threshold(float(np.quantile(best, 1 - rate, method="higher")), rate, len(best))
+        people, best = self._impostors(measured or self.measured())
+        of_each = [float(best[people == one].max()) for one in np.unique(people).tolist()]
+        if len(of_each) < FEWEST_PROBES:  # too few to tell a rate: over even odds, and over whatever a search for somebody else reached
+            found = Threshold(max(0.0, *of_each, 0.0), rate, 0)
+        else:  # of searches and of people, whichever is stricter: searches for one person are not independent
+            odds = max(float(np.quantile(some, 1 - rate, method="higher")) for some in (best, np.array(of_each)))
+            found = Threshold(odds, rate, len(of_each))
         self._keep(f"threshold {rate}", count, json.dumps([found.odds, found.probes]).encode())
         return found
 
     def measured(self) -> Measured:
         """Means, spread and prior of the store, measured again if it has grown."""
-        count = self.store.vectors.count()
-        if not count:
+        count = self.store.sightings.count()
+        if self.store.vectors.dimension is None:
             raise UsageError(f"{self.store.path}: no embeddings to search")
         known = self.store.db.row("SELECT sightings, value FROM measured WHERE key = 'site'")
         if known is not None and not _stale(known[0], count):
@@ -242,7 +244,7 @@ class Searcher:
         ids, numbers, rows = self._sample(SAMPLE)
         names = {int(number): place for place, number in enumerate(np.unique(numbers).tolist())}
         cameras = np.array([names[int(number)] for number in numbers], np.int64)
-        usual = settings.expected_matches * len(ids) / count
+        usual = settings.expected_matches * len(ids) / max(count, 1)
         votes = evidence.one_vote_each(rows, cameras, usual, weights) if len(ids) > 1 else np.ones(len(ids))
         means = SiteMeans()
         for place in range(len(names)):
@@ -254,31 +256,31 @@ class Searcher:
         _, prior = evidence.looks_alike(pairs, evidence.distances(looks, pairs), cameras, usual, weights, settings.missing_odds - HOPELESS)
         return Measured(names, measured.means, spread, prior, weights)
 
-    def _impostors(self, measured: Measured) -> np.ndarray:
-        """(n,) the best odds of searches for people of the store among everybody else's sightings."""
+    def _impostors(self, measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+        """Searches for people of the store among everybody else's sightings: (n,) whom for, and (n,) the best odds."""
         db = self.store.db
         ids, numbers, rows = self._sample(PROBES)
-        if len(ids) < FEWEST_PROBES:
-            return np.zeros(0)
-        left_out: list[set[int]] = []
+        left_out, people = list[set[int]](), list[int]()
         for one in ids.tolist():
             who = db.value("SELECT identity FROM sightings WHERE id = ?", (one,))
             mine = {row[0] for row in db.rows("SELECT id FROM sightings WHERE identity = ?", (who,))} if who is not None else set()
-            doubtful = db.rows(
+            doubtful = db.rows(  # more likely the same person than not; those less likely are the look-alikes that a threshold is for
                 """SELECT id FROM sightings WHERE identity IN (SELECT identity FROM sightings JOIN
-                (SELECT a AS id FROM pairs WHERE b = :one AND answer IS NOT 'different' UNION SELECT b FROM pairs WHERE a = :one AND answer IS NOT 'different')
-                USING (id))""",
+                (SELECT a AS id, probability, answer FROM pairs WHERE b = :one UNION SELECT b, probability, answer FROM pairs WHERE a = :one)
+                USING (id) WHERE answer = 'same' OR answer IS NOT 'different' AND probability > 0.5)""",
                 {"one": one},
             )
+            people.append(-one if who is None else who)
             left_out.append({one} | mine | {row[0] for row in doubtful})
         queries = measured.centred_rows(rows, numbers)
         near = self._nearest(measured, queries, None, NEAREST, left_out)
-        best = []
-        for at in range(len(ids)):
+        best, whom = list[float](), list[int]()
+        for at, person in enumerate(people):
             _, odds = self._odds(measured, queries[at], int(numbers[at]), near.ids[at], near.distance[at])
             if len(odds):
                 best.append(float(odds.max()))
-        return np.array(best)
+                whom.append(person)
+        return np.array(whom, np.int64), np.array(best)
 
     def _sample(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, camera numbers and (n, d) float32 embeddings of up to ``most`` sightings, evenly taken."""

@@ -14,7 +14,7 @@ from pipeline.store.records import Where
 from pipeline.store.schema import last_of, partition
 from pipeline.store.sightings import Sightings
 
-CHUNK = 8192  # rows that are read and scored at a time: 16 MB of float32 at 512 dimensions
+CHUNK = 512  # rows that are read and scored at a time: more would leave the cache, and the reading thread would wait for the other
 
 
 @dataclass(frozen=True, eq=False)
