@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from command import passerby
 from pipeline.formats.mot import write_rows
 from pipeline.formats.tracklet import Tracklet
 from pipeline.identities.recorded import read_runs
+from pipeline.identities.results import runs_of
 from pipeline.sinks.tracklets import TrackletFiles
 
 NOW = 1_795_601_700.0  # 2026-11-25T10:15:00Z
@@ -102,6 +104,23 @@ def test_the_segments_of_a_live_camera_are_one_camera(tmp_path):
     for run in (first, second):
         for row in pq.read_table(run / "tracklets.parquet").to_pylist():
             assert (row["camera"], row["track"]) != ("gate", 1)
+        assert not (run / "people/gate-00001.jpg").exists()
+
+
+def test_a_segment_that_only_goes_on_is_among_the_runs_and_is_erased(tmp_path):
+    """A long track may begin in one segment and go on in another, in which no other track is."""
+    segments = tmp_path / "live" / "segments"
+    first = written(segments / "20261125T101500", [("gate", 1, NOW, 40)])
+    second = written(segments / "20261125T103000", [("gate", 1, NOW + 4, 20)])
+    assert read_runs([first, second]).folders == [first, second]
+    out = tmp_path / "people"
+    done = passerby("associate", first, second, "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert runs_of(out) == [out / os.path.relpath(run, out) for run in (first, second)]
+    forgotten = passerby("identities", "forget", out, "1")
+    assert forgotten.returncode == 0, forgotten.stderr
+    for run in (first, second):
+        assert pq.read_table(run / "tracklets.parquet").num_rows == 0
         assert not (run / "people/gate-00001.jpg").exists()
 
 

@@ -52,7 +52,8 @@ def test_people_over_two_cameras():
     identities, events, linker = linked([update(*row) for row in rows])
     assert identities == {("a", 1): 1, ("a", 2): 2, ("b", 1): 1, ("b", 2): 2, ("b", 3): 3}
     assert [event.kind for event in events] == ["assigned"] * 5
-    assert identities == linker.identities
+    assert identities == linker.identities == {key: linker.identity(key) for key in identities}
+    assert linker.identity(("a", 99)) is None
     assert len(linker) == 3
     back = next(event for event in events if event.camera == "b" and event.track == 1)
     assert back.odds > 0

@@ -66,6 +66,14 @@ class RecordedTracklets:
         texts = self.texts.get(str(self.tracklets.cameras[row]), ())
         return [(text.parent.parent, text.parent.name) for text in texts] or [(self.runs[row], self.names[row])]
 
+    @property
+    def folders(self) -> list[Path]:
+        """All runs that hold parts of the tracks, each once: those of ``runs``, and other segments of live cameras."""
+        segments = {camera: [text.parent.parent for text in texts] for camera, texts in self.texts.items()}
+        cameras = self.tracklets.cameras.tolist()
+        found = dict.fromkeys(run for camera, run in zip(cameras, self.runs, strict=True) if camera not in segments)
+        return list(dict.fromkeys([folder for camera in dict.fromkeys(cameras) for folder in segments.get(camera, ())]) | found)
+
     def take(self, rows: np.ndarray) -> RecordedTracklets:
         def of(column: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(column[row] for row in rows.tolist()) if column else ()

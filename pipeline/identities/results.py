@@ -47,7 +47,7 @@ def write_identities(out: Path, recorded: RecordedTracklets, identities: Identit
     zone = time_zone(recorded.time_zone)
     with writing(out):
         (out / "people").mkdir(parents=True, exist_ok=True)
-        places = [os.path.relpath(run, out) for run in dict.fromkeys(runs or recorded.runs)]
+        places = [os.path.relpath(run, out) for run in runs or recorded.folders]
         times = {name: pa.array(columns[name].astype("datetime64[us]"), pa.timestamp("us", "UTC")) for name in ("start_wall", "end_wall")}
         table = pa.table(columns | times).replace_schema_metadata({"passerby.identities": str(VERSION), "runs": json.dumps(places)})
         pq.write_table(table, local(out / "identities.parquet"), compression="zstd")

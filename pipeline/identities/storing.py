@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -58,12 +58,9 @@ def import_folder(store: Store, folder: Path, began: Mapping[str, float] | None 
     if not (folder / "identities.parquet").is_file():
         return import_live(store, folder) if is_live(folder) else import_run(store, folder, began)
     recorded, found = read_identities(folder)
-    done = [
-        import_run(store, run, began) for run in dict.fromkeys(run for row in range(len(recorded.keys)) for run, _ in recorded.places(row))
-    ]
+    done = totals([import_run(store, run, began) for run in recorded.folders])
     store_identities(store, folder, recorded, found)
-    assumed = tuple(dict.fromkeys(name for one in done for name in one.assumed))
-    return Imported(sum(one.sightings for one in done), len(np.unique(found.ids)), assumed)
+    return replace(done, people=len(np.unique(found.ids)))
 
 
 def import_run(store: Store, run: Path, began: Mapping[str, float] | None = None) -> Imported:
@@ -126,8 +123,7 @@ def store_identities(store: Store, folder: Path, recorded: RecordedTracklets, fo
     """Write the identities that an association into ``folder`` found for sightings that are in the store, and its uncertain pairs."""
     source = store.sightings.add_source("other", str(folder.resolve()), folder.resolve().name, datetime.now(UTC).timestamp()).id
     places = [recorded.places(row) for row in range(len(recorded.keys))]  # a live camera's track may lie in several segments
-    every = dict.fromkeys(run for parts in places for run, _ in parts)
-    runs = {run: store.sightings.add_source("run", str(run.resolve()), run.resolve().name, 0.0).id for run in every}
+    runs = {run: store.sightings.add_source("run", str(run.resolve()), run.resolve().name, 0.0).id for run in recorded.folders}
     known = {run: store.sightings.keys_of_source(number) for run, number in runs.items()}
     parts_of = [
         [one for run, name in parts if (one := known[run].get((name, track))) is not None]

@@ -86,9 +86,8 @@ def _forget(store: Store, place: Path, where: Where, actor: str, output: Output,
     sources = {source.id: source for source in store.sightings.sources()}
     whole_pictures = where.identities is None and where.sightings is None and where.zone is None
     notes, touched, people = list[str](), list[str](), store.people.count()
-    keys_of: dict[Path, set[Key]] = {}
     for number, source in sources.items():
-        mine = by_source.get(number, [])
+        mine = by_source[number]
         spans = _spans(store, source, where) if whole_pictures else {}
         if source.folder is None or not (mine or spans):
             continue
@@ -96,7 +95,6 @@ def _forget(store: Store, place: Path, where: Where, actor: str, output: Output,
         if not folder.is_dir():
             notes.append(f"{folder}: is not there any more; nothing could be erased in it")
             continue
-        keys_of[folder] = keys
         if source.kind == "live":
             notes += _forget_live(store, source, folder, mine, output, tell=without_store)
         else:
@@ -122,14 +120,9 @@ def _forget(store: Store, place: Path, where: Where, actor: str, output: Output,
         raise OutputError(
             f"{store.path}: erased, but a program that reads the store keeps its old pages in {store.path.name}-wal; end it and forget again"
         )
-    for camera in {one.camera for one in chosen}:
-        for source in sources.values():
-            if (
-                source.folder
-                and source.kind == "run"
-                and camera in {one.camera for one in by_source.get(source.id, [])}
-                and (text := _input_of(source, camera))
-            ):
+    for number, source in sources.items():
+        for camera in sorted({one.camera for one in by_source[number]}) if source.folder and source.kind == "run" else ():
+            if text := _input_of(source, camera):
                 notes.append(f"{text}: the source of {camera} is yours and was not touched")
     return Forgotten(gone, lost, tuple(dict.fromkeys(touched)), tuple(dict.fromkeys(notes)))
 
@@ -195,7 +188,7 @@ def _rewrite(out: Path, recorded: RecordedTracklets, found: Identities, run: Pat
         shred(text)
     lost = set(found.ids.tolist()) - set(left.ids.tolist())
     filter_events(out / "events.jsonl", gone, lost)
-    write_identities(out, recorded.take(rows), left, list(dict.fromkeys(recorded.runs)))
+    write_identities(out, recorded.take(rows), left, recorded.folders)
     if zones is not None:
         write_zone_files(out, zones[0], dict(zip(recorded.take(rows).keys, left.ids.tolist(), strict=True)), zones[1])
     refresh_page(out, (recorded.take(rows), left))

@@ -60,6 +60,10 @@ class LiveScreen:
         """The number of each camera's newest picture, which grows with every one."""
         return {name: one.number for name, one in list(self._newest.items())}
 
+    def tracks(self) -> list[Key]:
+        """The tracks in the newest pictures."""
+        return [(name, track) for name, one in list(self._newest.items()) for track in one.tracks.ids.tolist()]
+
     def jpeg(self, camera: str) -> bytes | None:
         """The newest picture in full size, None before the first."""
         found = self._newest.get(camera)

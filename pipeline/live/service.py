@@ -214,10 +214,9 @@ class LiveRun:
         for name in gone:
             if (run := self.cameras.pop(name, None)) is not None:
                 run.finish()
-        self._end_zones(gone)
-        for name in gone:
             for known in (self._sessions, self._sizes, self._states):
                 known.pop(name, None)
+        self._end_zones(gone)
         self.site = site
         self._sizes.clear()  # areas are made anew
         self.clocks = ClockWatch(site, self.config.live.clock_bound)
@@ -354,7 +353,8 @@ class LiveRun:
             self.corrections.take(now)
             self.linking.step(now)
             if self.screen is not None:
-                self.screen.identities = self.linking.linker.identities
+                identity = self.linking.linker.identity
+                self.screen.identities = {key: number for key in self.screen.tracks() if (number := identity(key)) is not None}
             for offset in self.clocks.review(now, self.linking.linker.identities) if self.clocks.due(now) else ():
                 log.warning(
                     "the clock of %s is %.1f s (+-%.1f) ahead of that of %s, by %d people", offset.b, offset.seconds, 2 * offset.uncertainty,
@@ -419,7 +419,7 @@ class LiveRun:
         return number if self.feed is None else self.feed.store.people.numbered(self.feed.source, number)
 
     def _identity(self, camera: str, track: int) -> int | None:
-        return None if self.linking is None else self.linking.linker.identities.get((camera, track))
+        return None if self.linking is None else self.linking.linker.identity((camera, track))
 
     def _join_readers(self) -> None:
         until = time.monotonic() + END

@@ -32,7 +32,7 @@ from reid.training.jitter import Views
 from reid.training.pixels import to_tensor
 from reid.training.recipe import DistilRecipe
 from reid.training.teacher import Teacher
-from reid.training.train import DIMENSION, HELD_OUT, read_checkpoint, update_ema, write_log
+from reid.training.train import DIMENSION, HELD_OUT, check_recipe, read_checkpoint, update_ema, write_log
 
 log = logging.getLogger(__name__)
 CHANGEABLE = {"epochs", "threads", "checkpoint_minutes", "start", "pretrained"}  # keys of a recipe that may change before it is resumed
@@ -221,10 +221,7 @@ def read_distilled(path: Path) -> dict[str, Any]:
 def resumable_state(path: Path, recipe: DistilRecipe, facts: dict[str, Any]) -> dict[str, Any]:
     """The state of a distillation with the same ``recipe``, crops and teacher. Raises ValueError, naming what differs."""
     state = read_distilled(path)
-    ours = recipe.model_dump(mode="json")
-    differ = [name for name, value in ours.items() if name not in CHANGEABLE and state["recipe"].get(name, value) != value]
-    if differ:
-        raise ValueError(f"{path}: cannot resume: the recipe has changed in {', '.join(differ)}; restore it or omit --resume")
+    check_recipe(path, state, recipe, CHANGEABLE)
     if state["crops"] != facts["crops"]:
         raise ValueError(f"{path}: cannot resume: it was trained on other crops; restore them or omit --resume")
     if state["taught_by"] != facts["taught_by"]:

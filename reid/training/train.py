@@ -29,7 +29,7 @@ from reid.training.imitation import Imitation, teacher_embeddings
 from reid.training.log_plot import plot_log
 from reid.training.pixels import to_tensor
 from reid.training.priors import Bodies, body_parts, read_bodies, stripes, transform_bodies
-from reid.training.recipe import Recipe
+from reid.training.recipe import DistilRecipe, Recipe
 from reid.training.warm_start import classifiers_from_centres, start_from
 
 log = logging.getLogger(__name__)
@@ -215,13 +215,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def check_recipe(path: Path, state: dict[str, Any], recipe: Recipe | DistilRecipe, changeable: set[str]) -> None:
+    """Raises ValueError, naming what differs, if a checkpoint is of another recipe; ``changeable``: keys that may differ."""
+    ours = recipe.model_dump(mode="json")
+    differ = [name for name, value in ours.items() if name not in changeable and state["recipe"].get(name, value) != value]
+    if differ:
+        raise ValueError(f"{path}: cannot resume: the recipe has changed in {', '.join(differ)}; restore it or omit --resume")
+
+
 def resumable_state(path: Path, recipe: Recipe, people: dict[str, str]) -> dict[str, Any]:
     """The state of a training with the same ``recipe`` and ``people``. Raises ValueError, naming what differs, and as ``read_checkpoint``."""
     state = read_checkpoint(path)
-    ours = recipe.model_dump(mode="json")
-    differ = [name for name, value in ours.items() if name not in CHANGEABLE and state["recipe"].get(name, value) != value]
-    if differ:
-        raise ValueError(f"{path}: cannot resume: the recipe has changed in {', '.join(differ)}; restore it or omit --resume")
+    check_recipe(path, state, recipe, CHANGEABLE)
     if any(state.get(name, value) != value for name, value in people.items()):
         raise ValueError(f"{path}: cannot resume: it was trained on other images than --data has now; restore them or omit --resume")
     return state

@@ -169,6 +169,12 @@ class Linker:
         rows = self._settled | {key: live.sighting for key, live in self._live.items() if live.look >= 0}
         return {key: int(person[look[row]]) for key, row in rows.items()}
 
+    def identity(self, key: Key) -> int | None:
+        """The identity of one tracklet, None if it has none or is forgotten."""
+        live = self._live.get(key)
+        row = self._settled.get(key) if live is None or live.look < 0 else live.sighting
+        return None if row is None else int(self._graph.looks["person"][self._graph.sightings["look"][row]])
+
     @property
     def time(self) -> float | None:
         """Seconds of the site's clock of the last step done, None before the first."""
