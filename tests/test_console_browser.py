@@ -133,11 +133,11 @@ def test_a_sighting_plays_in_two_clicks(page, address):
         "() => { const v = document.querySelector('video'); return v.currentTime > 4.05 && v.readyState >= 2 }", timeout=20_000
     )
     page.wait_for_function("() => document.querySelector('canvas').width > 100", timeout=20_000)
-    drawn = page.evaluate(
+    page.wait_for_function(  # boxes with identities lie over the video: they are painted with its next frame
         """() => { const c = document.querySelector('.player canvas'), p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-        let n = 0; for (let i = 3; i < p.length; i += 4) n += p[i] > 0; return n }"""
+        let n = 0; for (let i = 3; i < p.length; i += 4) n += p[i] > 0; return n > 200 }""",
+        timeout=20_000,
     )
-    assert drawn > 200  # boxes with identities lie over the video
 
 
 def test_review_by_keyboard_alone(page, address):

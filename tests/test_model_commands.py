@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from command import passerby
+from command import own_logging, passerby
 from pydantic import ValidationError
 
 from detectors import Detections
@@ -513,7 +513,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, market, trained, words, says, cod
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     words = [word.format(tmp=tmp_path, market=market, trained=trained) for word in words]
     monkeypatch.setattr("sys.argv", ["passerby", "--log-level", "error", *words])
-    with pytest.raises(SystemExit) as ended:
+    with own_logging(), pytest.raises(SystemExit) as ended:
         main()
     told = capsys.readouterr().err
     assert says in told
